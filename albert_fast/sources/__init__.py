@@ -1,0 +1,61 @@
+"""Where weights come from: a hub id, a folder, a file, a live model or ``random:NAME``, all read the same
+way."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+from typing import Any
+
+from albert_fast.config import AlbertConfig
+from albert_fast.errors import InvalidInputError, InvalidTypeError, ModelNotFoundError
+from albert_fast.sources.base import BLOCK_BYTES, StoredTensor, WeightSource, row_blocks
+from albert_fast.sources.folder import open_file, open_folder
+from albert_fast.sources.random_weights import PREFIX, random_source
+from albert_fast.sources.torch_state import torch_tensors
+
+__all__ = ["BLOCK_BYTES", "StoredTensor", "WeightSource", "open_source", "row_blocks"]
+
+
+def open_source(
+    model: str | os.PathLike[str] | Any,
+    *,
+    revision: str | None = None,
+    cache_dir: str | os.PathLike[str] | None = None,
+    local_files_only: bool = False,
+) -> WeightSource:
+    """Open the weights of a model for reading; nothing is loaded yet. Close the result, or use ``with``.
+
+    ``model`` is, in the order tried: ``random:NAME`` (a preset of ``AlbertConfig``), a live transformers
+    ALBERT of any class, a folder, a ``.safetensors`` or ``.bin`` file with ``config.json`` beside it, or an
+    id on the Hugging Face hub. ``revision``, ``cache_dir`` and ``local_files_only`` concern the hub alone and
+    mean what they mean there.
+
+    Raises ``InvalidTypeError``, ``InvalidInputError``, ``ModelNotFoundError``, ``ConfigError``,
+    ``CheckpointError`` or ``MissingDependencyError``.
+    """
+    if hasattr(model, "state_dict") and hasattr(model, "config"):
+        return _open_live(model)
+    if not isinstance(model, (str, os.PathLike)):
+        expected = "a hub id, a path, 'random:NAME' or a transformers model"
+        raise InvalidTypeError(f"model: got {type(model).__name__}, expected {expected}")
+    name = os.fspath(model)
+    if not isinstance(name, str) or not name.strip() or "\0" in name:
+        raise InvalidInputError(f"model: got {name!r}, expected a hub id, a path or 'random:NAME'")
+    if name.startswith(PREFIX):
+        return random_source(name, AlbertConfig.preset(name.removeprefix(PREFIX)))
+    path = Path(os.path.expanduser(name))
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        raise ModelNotFoundError(f"model {name}: no such folder or file") from None
+    except OSError as error:
+        raise ModelNotFoundError(f"model {name}: {error.strerror or error}") from error
+    return open_folder(name, path) if stat.S_ISDIR(mode) else open_file(name, path)
+
+
+def _open_live(model: Any) -> WeightSource:
+    label = f"live {type(model).__name__}"
+    config = AlbertConfig.from_dict(model.config.to_dict())
+    return WeightSource(label, config, torch_tensors(model.state_dict(), label))

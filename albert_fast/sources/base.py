@@ -1,0 +1,158 @@
+"""``WeightSource``: named tensors of a model, read by rows, wherever they are stored."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from albert_fast.config import AlbertConfig
+from albert_fast.errors import CheckpointError, InvalidInputError
+from albert_fast.sources.names import NAMESPACES, TIED, Shape, canonical_name
+
+Rows = NDArray[np.floating[Any]]
+"""float32 or float64, [rows, cols], C-contiguous."""
+
+BLOCK_BYTES = 8 << 20
+"""How much of a tensor is held at once while it is converted, compared or copied."""
+
+
+class StoredTensor(Protocol):
+    """One tensor as some storage keeps it."""
+
+    @property
+    def shape(self) -> Shape:
+        """Its stored shape."""
+
+    def rows(self, start: int, stop: int) -> Rows:
+        """Rows start..stop-1 as [stop - start, cols], a view where the storage allows; a 1-D tensor is seen
+        as [n, 1]."""
+
+
+class WeightSource:
+    """The weights of one model under canonical names, its configuration and where it came from.
+
+    A context manager; closing it lets mapped files go once no view returned by ``rows`` is alive any more.
+
+    ``name`` is what the user asked for. ``folder`` is where other files of the model may lie
+    (``spiece.model``), or None. ``tensor_names`` are those in ALBERT's own namespaces, whether the
+    configuration has a place for them or not; ``unused_tensors`` are the rest: task heads of fine-tuned
+    models.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        config: AlbertConfig,
+        tensors: Mapping[str, StoredTensor],
+        *,
+        folder: Path | None = None,
+        is_random: bool = False,
+    ) -> None:
+        self.name = name
+        self.config = config
+        self.folder = folder
+        self.is_random = is_random
+        self._closed = False
+        self._tensors, self.unused_tensors = _by_canonical_name(name, tensors)
+        self._resolve_tied()
+
+    @property
+    def tensor_names(self) -> tuple[str, ...]:
+        """Canonical names, in the order of the storage."""
+        return tuple(self._tensors)
+
+    def shape(self, name: str) -> Shape:
+        """The stored shape of a tensor. Raises ``InvalidInputError`` for a name that is not in
+        ``tensor_names``."""
+        return self._tensor(name).shape
+
+    def rows(self, name: str, start: int, stop: int) -> Rows:
+        """Rows ``start..stop-1`` of a tensor: float32 (float64 if stored so), [rows, cols], C-contiguous.
+
+        A view of the storage where that is possible, not to be written to. A 1-D tensor is seen as [n, 1].
+        float16 and bfloat16 are widened. Raises ``InvalidInputError`` for an unknown name or rows outside the
+        tensor, and ``CheckpointError`` when the stored bytes cannot be used.
+        """
+        tensor = self._tensor(name)
+        count = tensor.shape[0] if tensor.shape else 0
+        if not 0 <= start <= stop <= count:
+            raise InvalidInputError(
+                f"rows of {name}: got {start}..{stop}, expected a range within 0..{count}"
+            )
+        return tensor.rows(start, stop)
+
+    def close(self) -> None:
+        """Let the storage go. Closing twice is harmless."""
+        self._closed = True
+        self._tensors = {}
+
+    def __enter__(self) -> WeightSource:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _tensor(self, name: str) -> StoredTensor:
+        if self._closed:
+            raise InvalidInputError(f"model {self.name}: its weight source is closed")
+        if name not in self._tensors:
+            raise InvalidInputError(
+                f"tensor name: got {name!r}, expected one of model {self.name}'s tensor_names"
+            )
+        return self._tensors[name]
+
+    def _resolve_tied(self) -> None:
+        """Keep one name of each tied tensor; two different contents mean an untied decoder, which is
+        refused."""
+        for second, first in TIED.items():
+            if second not in self._tensors:
+                continue
+            if first in self._tensors and not self._equal(first, second):
+                raise CheckpointError(
+                    f"model {self.name}: {second} differs from {first}; a decoder that is not tied"
+                    " to the word embeddings is not supported"
+                )
+            self._tensors.setdefault(first, self._tensors[second])
+            del self._tensors[second]
+
+    def _equal(self, first: str, second: str) -> bool:
+        if self.shape(first) != self.shape(second):
+            return False
+        return all(
+            np.array_equal(self.rows(first, *block), self.rows(second, *block), equal_nan=True)
+            for block in row_blocks(self.shape(first))
+        )
+
+
+def row_blocks(shape: Shape) -> list[tuple[int, int]]:
+    """Split a tensor into ``(start, stop)`` ranges of rows of about ``BLOCK_BYTES`` in float32, at least a
+    row each."""
+    step = max(1, BLOCK_BYTES // max(1, 4 * math.prod(shape[1:])))
+    count = shape[0] if shape else 0
+    return [(start, min(start + step, count)) for start in range(0, count, step)]
+
+
+def _by_canonical_name(
+    model: str, tensors: Mapping[str, StoredTensor]
+) -> tuple[dict[str, StoredTensor], tuple[str, ...]]:
+    known: dict[str, StoredTensor] = {}
+    unused: list[str] = []
+    for raw, tensor in tensors.items():
+        name = canonical_name(raw)
+        if name is None:
+            continue
+        if not name.startswith(NAMESPACES):
+            unused.append(raw)
+        elif name in known:
+            raise CheckpointError(f"model {model}: {name} is stored twice, under two spellings of its name")
+        else:
+            known[name] = tensor
+    return known, tuple(unused)
