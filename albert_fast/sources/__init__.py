@@ -4,18 +4,23 @@ way."""
 from __future__ import annotations
 
 import os
+import re
 import stat
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from albert_fast.config import AlbertConfig
 from albert_fast.errors import InvalidInputError, InvalidTypeError, ModelNotFoundError
 from albert_fast.sources.base import BLOCK_BYTES, StoredTensor, WeightSource, row_blocks
 from albert_fast.sources.folder import open_file, open_folder
+from albert_fast.sources.hub import open_hub
 from albert_fast.sources.random_weights import PREFIX, random_source
 from albert_fast.sources.torch_state import torch_tensors
 
 __all__ = ["BLOCK_BYTES", "StoredTensor", "WeightSource", "open_source", "row_blocks"]
+
+_HUB_ID: Final = re.compile(r"(?!.*\.(safetensors|bin|json)$)\w[\w.-]*(/\w[\w.-]*)?")
+"""``name`` or ``owner/name``; anything else can only be a path."""
 
 
 def open_source(
@@ -47,12 +52,14 @@ def open_source(
         return random_source(name, AlbertConfig.preset(name.removeprefix(PREFIX)))
     path = Path(os.path.expanduser(name))
     try:
-        mode = path.stat().st_mode
+        is_folder = stat.S_ISDIR(path.stat().st_mode)
     except (FileNotFoundError, NotADirectoryError):
-        raise ModelNotFoundError(f"model {name}: no such folder or file") from None
+        if isinstance(model, os.PathLike) or not _HUB_ID.fullmatch(name):
+            raise ModelNotFoundError(f"model {name}: no such folder or file") from None
+        return open_hub(name, revision=revision, cache_dir=cache_dir, local_files_only=local_files_only)
     except OSError as error:
         raise ModelNotFoundError(f"model {name}: {error.strerror or error}") from error
-    return open_folder(name, path) if stat.S_ISDIR(mode) else open_file(name, path)
+    return open_folder(name, path) if is_folder else open_file(name, path)
 
 
 def _open_live(model: Any) -> WeightSource:
