@@ -1,0 +1,183 @@
+"""``albert-fast encode`` as a job that may be killed at any moment and goes on when it is started again.
+
+While it runs, ``OUT.partial`` grows and ``OUT.progress.json`` says how much of it counts. Each window is
+committed: the data is put on the disk, then the journal is replaced as a whole. A restart cuts the partial
+file back to the journal, reads past the input that is done (and checks that it is the same input), and goes
+on. ``OUT`` appears by renaming, whole.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..encoding import Encoder, progress_bar
+from ..errors import AlbertFastError, InvalidInputError, OutputError
+from .inputs import TextInput
+from .journal import Journal, sync_folder
+from .writers import Writer, beside, writer_for
+
+_PARTIAL_SUFFIXES = (".partial", ".lengths.partial", ".final.partial")
+_PROBE = "ALBERT runs one layer many times; these features tell its weights and the machine apart."
+
+
+def check_output(out: Path, ragged: bool, overwrite: bool) -> type[Writer]:
+    """The writer for ``out``; raises, before any work is done, when the output cannot be made.
+
+    Raises ``InvalidInputError`` (format, or ``out`` exists), ``MissingDependencyError`` or ``OutputError``.
+    """
+    writer = writer_for(out, ragged)
+    if not out.parent.is_dir():
+        raise OutputError(f"output: there is no folder {str(out.parent)!r}")
+    if out.is_dir():
+        raise OutputError(f"output: {str(out)!r} is a folder")
+    if out.exists() and not overwrite and not _only_tidying_left(out, _read_journal(out, overwrite)):
+        raise InvalidInputError(f"output: {str(out)!r} exists; --overwrite replaces it")
+    return writer
+
+
+class EncodeJob:
+    """One run of ``encode`` from an input to an output file."""
+
+    def __init__(self, encoder: Encoder, source: TextInput, out: Path, *, overwrite: bool) -> None:
+        self.encoder, self.source, self.out, self.overwrite = encoder, source, out, overwrite
+        self.ragged = encoder.options.pooling is None
+        self.writer_type = check_output(out, self.ragged, overwrite)
+        self.resumed_at = 0
+
+    def run(self, show_progress: bool | None) -> int:
+        """Encode what is left to encode and finish the output; returns the number of texts in it.
+
+        Raises:
+            InvalidInputError: the job found half done is another one, or its input has changed.
+            OutputError: writing failed; what was committed is kept.
+        """
+        with self._reporting(0):
+            journal = self._begin()
+        self.resumed_at = journal.rows
+        if _only_tidying_left(self.out, journal):
+            self._tidy()
+            return journal.rows
+        with self._reporting(journal.rows):
+            writer = self.writer_type(
+                self.out, self.encoder.model.config.hidden_size, self.ragged, journal.sizes
+            )
+        try:
+            self._encode(writer, journal, show_progress)
+            with self._reporting(journal.rows):
+                self._finish(writer, journal)
+        finally:
+            writer.close()
+        return journal.rows
+
+    def _encode(self, writer: Writer, journal: Journal, show_progress: bool | None) -> None:
+        with progress_bar(None, show_progress, initial=journal.rows) as progress:
+            for features in self.encoder.windows(self.source, first_index=journal.rows, progress=progress):
+                with self._reporting(journal.rows):
+                    writer.append(features)
+                    journal.sizes = writer.sync()
+                    journal.rows += len(features)
+                    journal.input_digest = self.source.digest()
+                    journal.commit()
+
+    def _finish(self, writer: Writer, journal: Journal) -> None:
+        complete = writer.finish(journal.rows)
+        journal.finished = True
+        journal.commit()
+        complete.replace(self.out)
+        sync_folder(self.out.parent)
+        self._tidy()
+
+    def _tidy(self) -> None:
+        for suffix in (*_PARTIAL_SUFFIXES, ".progress.json"):
+            beside(self.out, suffix).unlink(missing_ok=True)
+
+    def _begin(self) -> Journal:
+        """The journal to go on from: the one found, with the input read up to there, or a new one."""
+        fingerprint = self._fingerprint()
+        journal = _read_journal(self.out, self.overwrite)
+        if journal is not None:
+            obstacle = journal.difference(fingerprint)
+            if not obstacle and not _only_tidying_left(self.out, journal):
+                obstacle = self._skip(journal)
+            if not obstacle:
+                return journal
+            if not self.overwrite:
+                raise InvalidInputError(
+                    f"output: {str(self.out)!r} is half made by another job ({obstacle}); "
+                    f"go on with that job, or start this one with --overwrite"
+                )
+            self.source = self.source.reopened()
+        elif not self.overwrite and _size(partial := beside(self.out, ".partial")):
+            raise InvalidInputError(
+                f"output: {str(partial)!r} is there without its journal; delete it or use --overwrite"
+            )
+        journal = Journal(beside(self.out, ".progress.json"), fingerprint, input_digest=self.source.digest())
+        journal.commit()
+        return journal
+
+    def _skip(self, journal: Journal) -> str:
+        """Read past the texts that are done; returns what is wrong with the input, if anything."""
+        if not self.source.skip(journal.rows):
+            return f"{self.source.name} has only {self.source.rows} texts, of which {journal.rows} were done"
+        if self.source.digest() != journal.input_digest:
+            return f"the first {journal.rows} texts of {self.source.name} are not those of that job"
+        return ""
+
+    def _fingerprint(self) -> dict[str, Any]:
+        """All that decides the output's bytes, for the model its answer to a fixed text.
+
+        The answer stands for weights, storage type, instruction set and version of the kernels at once: where
+        any of them changes a bit, the rest of the file would not fit to its beginning.
+        """
+        options = asdict(self.encoder.options)
+        for name in ("batch_tokens", "num_threads"):
+            del options[name]
+        prober = Encoder(self.encoder.model, replace(self.encoder.options, truncation=True))
+        [answer] = prober.windows([_PROBE])
+        probe = hashlib.sha256(np.ascontiguousarray(answer[0]).tobytes()).hexdigest()
+        return {
+            "albert_fast": version("albert_fast"),
+            "model": str(self.encoder.model.name),
+            **options,
+            "input": self.source.form,
+            "probe_sha256": probe,
+        }
+
+    @contextmanager
+    def _reporting(self, rows: int) -> Iterator[None]:
+        """Turn errors of the operating system into ``OutputError``, with what to do."""
+        try:
+            yield
+        except AlbertFastError:
+            raise
+        except OSError as error:
+            raise OutputError(
+                f"output: cannot write {str(self.out)!r}: {error.strerror or error}; the first {rows} "
+                f"results are kept, and the same command goes on from there"
+            ) from error
+
+
+def _read_journal(out: Path, overwrite: bool) -> Journal | None:
+    try:
+        return Journal.read(beside(out, ".progress.json"))
+    except OutputError:
+        if overwrite:
+            return None
+        raise
+
+
+def _only_tidying_left(out: Path, journal: Journal | None) -> bool:
+    """Whether a job was killed after its output had got its final name."""
+    return journal is not None and journal.finished and out.exists() and not beside(out, ".partial").exists()
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
