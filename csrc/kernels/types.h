@@ -1,0 +1,77 @@
+// The few types every op speaks in. Nothing here knows a device.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace albert_fast {
+
+enum class DType { kFloat32, kFloat64 };
+
+inline constexpr int64_t size_of(DType dtype) { return dtype == DType::kFloat64 ? 8 : 4; }
+
+/// What `linear` applies to its sums, after the bias.
+enum class Activation {
+  kNone,
+  kGeluTanh,  // 0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))), "gelu_new"; Hendrycks & Gimpel 2016, section 2
+  kGeluErf,   // x Phi(x), "gelu"; Hendrycks & Gimpel 2016, section 2
+  kTanh,
+};
+
+/// How one weight matrix W[N, K] lies in memory.
+enum class WeightForm {
+  kPlain,   // row-major [N, K], as checkpoints and training have it
+  kPacked,  // the backend's own panels; only its pack_weight and linear know the order
+};
+
+/// A row-major matrix of the table's dtype; `stride` is the distance between rows, in elements.
+struct Matrix {
+  void* data = nullptr;
+  int64_t rows = 0;
+  int64_t cols = 0;
+  int64_t stride = 0;
+
+  template <typename T>
+  T* row(int64_t i) const {
+    return static_cast<T*>(data) + i * stride;
+  }
+};
+
+/// The same, read only.
+struct ConstMatrix {
+  const void* data = nullptr;
+  int64_t rows = 0;
+  int64_t cols = 0;
+  int64_t stride = 0;
+
+  ConstMatrix() = default;
+  ConstMatrix(const void* data, int64_t rows, int64_t cols, int64_t stride)
+      : data(data), rows(rows), cols(cols), stride(stride) {}
+  ConstMatrix(const Matrix& m) : data(m.data), rows(m.rows), cols(m.cols), stride(m.stride) {}
+
+  template <typename T>
+  const T* row(int64_t i) const {
+    return static_cast<const T*>(data) + i * stride;
+  }
+};
+
+/// A weight matrix W[rows, cols] = W[N, K] in one of its two forms.
+struct Weight {
+  const void* data = nullptr;
+  int64_t rows = 0;
+  int64_t cols = 0;
+  WeightForm form = WeightForm::kPlain;
+};
+
+/// Memory an op may overwrite while it runs; its size comes from the op's own *_scratch function.
+struct Scratch {
+  void* data = nullptr;
+  size_t bytes = 0;
+};
+
+/// Where an op runs: for CUDA a cudaStream_t, for the CPU a cpu::Executor.
+struct Stream {
+  void* handle = nullptr;
+};
+
+}  // namespace albert_fast
