@@ -1,0 +1,173 @@
+// y[T, N] = activation(x[T, K] W[N, K]^T + bias) + residual
+//
+//                        group of kGroupPanels panels of W, taken by one thread for one chunk of rows
+//                        |<------------ kGroupPanels x kPanel columns ------------>|
+//     k block 0          [panel 0: depth x kPanel][panel 1] ...           [panel 7]   16 KB each: L1
+//     k block 1          [panel 0                ][panel 1] ...
+//     x, packed into tiles of kTileRows rows; a chunk's block of k is kChunkRows x kDepthBlock floats: L2
+//
+// Packed weights lie in exactly the order of these loops (group, k block, panel, k, column), so each thread reads
+// them front to back, once per chunk. Chunks that run at the same time share a group, so W comes from memory once
+// for all the rows of a call, up to kPackedBytes of packed x.
+//
+// Sums over k: chains of kDepthBlock multiply-adds, added up in order of k in y itself; y is finished (bias,
+// activation, residual) by the thread that adds the last block, while the tile is in L1.
+#include "cpu/primitives/block.h"
+#include "cpu/primitives/math.h"
+#include "cpu/primitives/tile.h"
+#include "cpu/runtime/executor.h"
+#include "cpu/variant.h"
+
+namespace albert_fast::cpu::ALBERT_FAST_VARIANT {
+namespace {
+
+/// 8 panels and a chunk of x for one block of k are 128 + 192 KB in AVX2 floats: within 512 KB of L2.
+constexpr int64_t kGroupPanels = 8;
+constexpr int64_t kChunkRows = 192;
+static_assert(kChunkRows % kTileRows == 0);
+static_assert(kPackedRowMultiple % kPanel == 0);
+
+/// Bound of the packed copy of x. Packing costs 1/N of the product, and W is read once per this much of x.
+constexpr int64_t kPackedBytes = int64_t{32} << 20;
+
+int64_t rows_per_pass(int64_t rows, int64_t cols) {
+  const int64_t chunks = kPackedBytes / (kChunkRows * cols * int64_t{sizeof(real)});
+  return min(rows, (chunks > 0 ? chunks : 1) * kChunkRows);
+}
+
+/// Where panel `panel` of k block [k0, k0 + depth) starts in a packed W[N, K].
+int64_t packed_offset(int64_t num_rows, int64_t cols, int64_t panel, int64_t k0, int64_t depth) {
+  const int64_t group = panel / kGroupPanels;
+  const int64_t panels_in_group = min(kGroupPanels, ceil_div(num_rows, kPanel) - group * kGroupPanels);
+  return group * kGroupPanels * kPanel * cols + k0 * panels_in_group * kPanel + (panel % kGroupPanels) * depth * kPanel;
+}
+
+/// y rows [row0, row0 + rows) and columns [col0, col0 + cols) from their sums `c`.
+template <Activation kActivation>
+void finish(const Linear& op, const real* c, int64_t c_stride, int64_t row0, int64_t rows, int64_t col0, int64_t cols) {
+  for (int64_t i = 0; i < rows; ++i, c += c_stride) {
+    const real* bias = op.bias ? static_cast<const real*>(op.bias) + col0 : nullptr;
+    const real* residual = op.residual.data ? op.residual.row<real>(row0 + i) + col0 : nullptr;
+    real* y = op.y.row<real>(row0 + i) + col0;
+    int64_t j = 0;
+    for (; j + kLanes <= cols; j += kLanes) {
+      vec v = load(c + j);
+      if (bias) v += load(bias + j);
+      v = activate<kActivation>(v);
+      if (residual) v += load(residual + j);
+      store(y + j, v);
+    }
+    if (j == cols) continue;
+    vec v = load_partial(c + j, cols - j);
+    if (bias) v += load_partial(bias + j, cols - j);
+    v = activate<kActivation>(v);
+    if (residual) v += load_partial(residual + j, cols - j);
+    store_partial(y + j, v, cols - j);
+  }
+}
+
+void finish(const Linear& op, const real* c, int64_t c_stride, int64_t row0, int64_t rows, int64_t col0, int64_t cols) {
+  switch (op.activation) {
+    case Activation::kNone:
+      return finish<Activation::kNone>(op, c, c_stride, row0, rows, col0, cols);
+    case Activation::kGeluTanh:
+      return finish<Activation::kGeluTanh>(op, c, c_stride, row0, rows, col0, cols);
+    case Activation::kGeluErf:
+      return finish<Activation::kGeluErf>(op, c, c_stride, row0, rows, col0, cols);
+    case Activation::kTanh:
+      return finish<Activation::kTanh>(op, c, c_stride, row0, rows, col0, cols);
+  }
+}
+
+/// The panel of W for one block of k: in place if W is packed, else packed into `buffer`.
+const real* weight_panel(const Weight& w, int64_t panel, int64_t k0, int64_t depth, real* buffer) {
+  const real* data = static_cast<const real*>(w.data);
+  if (w.form == WeightForm::kPacked) return data + packed_offset(w.rows, w.cols, panel, k0, depth);
+  const int cols = static_cast<int>(min(kPanel, w.rows - panel * kPanel));
+  pack_panel_transposed(data + panel * kPanel * w.cols + k0, w.cols, cols, depth, buffer);
+  return buffer;
+}
+
+/// One chunk of rows times one group of panels. `tiles`: the chunk's packed x, [tile][K][kTileRows].
+void multiply_group(const Linear& op, const real* tiles, int64_t row0, int64_t rows, int64_t group) {
+  const int64_t depth_total = op.weight.cols, cols_total = op.weight.rows;
+  const int64_t first_panel = group * kGroupPanels;
+  const int64_t last_panel = min(first_panel + kGroupPanels, ceil_div(cols_total, kPanel));
+  alignas(64) real edge[kChunkRows * kPanel];          // sums of a last panel narrower than kPanel
+  alignas(64) real plain_panel[kDepthBlock * kPanel];  // one panel of a plain W
+
+  for (int64_t k0 = 0; k0 < depth_total; k0 += kDepthBlock) {
+    const int64_t depth = min(kDepthBlock, depth_total - k0);
+    const Into into = k0 == 0 ? Into::kOverwrite : Into::kAdd;
+    for (int64_t panel = first_panel; panel < last_panel; ++panel) {
+      const real* b = weight_panel(op.weight, panel, k0, depth, plain_panel);
+      const int64_t col0 = panel * kPanel, cols = min(kPanel, cols_total - col0);
+      real* c = cols == kPanel ? op.y.row<real>(row0) + col0 : edge;
+      const int64_t c_stride = cols == kPanel ? op.y.stride : kPanel;
+      for (int64_t i = 0; i < rows; i += kTileRows) {
+        const int64_t tile_rows = min(kTileRows, rows - i);
+        const real* a = tiles + i * depth_total + k0 * kTileRows;
+        multiply_tile(static_cast<int>(tile_rows), a, b, depth, c + i * c_stride, c_stride, into);
+        if (k0 + depth == depth_total) finish(op, c + i * c_stride, c_stride, row0 + i, tile_rows, col0, cols);
+      }
+    }
+  }
+}
+
+}  // namespace
+
+size_t linear_scratch(int64_t rows, int64_t cols, Stream) {
+  return ceil_div(rows_per_pass(rows, cols), kTileRows) * kTileRows * cols * sizeof(real);
+}
+
+void linear(const Linear& op, Stream stream) {
+  Executor& executor = *static_cast<Executor*>(stream.handle);
+  const int64_t rows = op.x.rows, depth = op.x.cols;
+  const int64_t groups = ceil_div(op.weight.rows, kGroupPanels * kPanel);
+  const int64_t pass_rows = rows_per_pass(rows, depth);
+  real* packed = static_cast<real*>(op.scratch.data);
+
+  for (int64_t pass0 = 0; pass0 < rows; pass0 += pass_rows) {
+    const int64_t in_pass = min(pass_rows, rows - pass0);
+    executor.parallel_for(ceil_div(in_pass, kTileRows), [&](int64_t tile, int) {
+      const int64_t i = tile * kTileRows;
+      const int tile_rows = static_cast<int>(min(kTileRows, in_pass - i));
+      pack_tile(op.x.row<real>(pass0 + i), op.x.stride, tile_rows, depth, packed + i * depth);
+    });
+    const int64_t chunks = ceil_div(in_pass, kChunkRows);
+    executor.parallel_for(chunks * groups, [&](int64_t task, int) {
+      const int64_t i = (task % chunks) * kChunkRows;
+      multiply_group(op, packed + i * depth, pass0 + i, min(kChunkRows, in_pass - i), task / chunks);
+    });
+  }
+}
+
+void pack_weight(const PackWeight& op, Stream) {
+  real* packed = static_cast<real*>(op.packed);
+  const int64_t cols = op.rows.cols;
+  for (int64_t k0 = 0; k0 < cols; k0 += kDepthBlock) {
+    const int64_t depth = min(kDepthBlock, cols - k0);
+    for (int64_t i = 0; i < op.rows.rows; ++i) {
+      const int64_t row = op.first_row + i;
+      real* panel = packed + packed_offset(op.num_rows, cols, row / kPanel, k0, depth) + row % kPanel;
+      const real* source = op.rows.row<real>(i) + k0;
+      for (int64_t k = 0; k < depth; ++k) panel[k * kPanel] = source[k];
+    }
+  }
+}
+
+void unpack_weight(const UnpackWeight& op, Stream) {
+  const real* packed = static_cast<const real*>(op.packed);
+  const int64_t cols = op.rows.cols;
+  for (int64_t k0 = 0; k0 < cols; k0 += kDepthBlock) {
+    const int64_t depth = min(kDepthBlock, cols - k0);
+    for (int64_t i = 0; i < op.rows.rows; ++i) {
+      const int64_t row = op.first_row + i;
+      const real* panel = packed + packed_offset(op.num_rows, cols, row / kPanel, k0, depth) + row % kPanel;
+      real* target = op.rows.row<real>(i) + k0;
+      for (int64_t k = 0; k < depth; ++k) target[k] = panel[k * kPanel];
+    }
+  }
+}
+
+}  // namespace albert_fast::cpu::ALBERT_FAST_VARIANT

@@ -1,0 +1,93 @@
+// exp, tanh and the two GELUs on vectors. Polynomials: scripts/fit_polynomials.py.
+#pragma once
+
+#include <cmath>
+
+#include "cpu/primitives/simd.h"
+#include "kernels/types.h"
+
+namespace albert_fast::cpu::ALBERT_FAST_VARIANT {
+
+/// Calls the C library lane by lane: the float64 variant is for checking, not for speed.
+template <typename F>
+inline vec each_lane(vec x, F f) {
+  for (int i = 0; i < kLanes; ++i) x[i] = f(x[i]);
+  return x;
+}
+
+/// exp(x), relative error below 2 roundoffs; 0 below -87.3, clamped at 88.3 (no overflow); NaN stays NaN.
+inline vec exp(vec x) {
+  if constexpr (sizeof(real) == sizeof(double)) {
+    return each_lane(x, [](real v) { return real(__builtin_exp(v)); });
+  } else {
+    typedef int32_t ivec __attribute__((vector_size(ALBERT_FAST_VECTOR_BYTES)));
+    constexpr float kLowest = -87.3f, kHighest = 88.3f;  // exp stays a normal number between the two
+    const ivec underflow = x < broadcast(kLowest);
+    x = x > broadcast(kHighest) ? broadcast(kHighest) : x;
+    x = x < broadcast(kLowest) ? broadcast(kLowest) : x;
+
+    // x = n ln2 + r: adding 1.5 * 2^23 leaves n, rounded, in the low bits of the mantissa.
+    const vec magic = broadcast(12582912.0f);
+    const vec shifted = x * broadcast(1.44269504f) + magic;
+    const vec n = shifted - magic;
+    vec r = x - n * broadcast(0.693359375f);  // ln2 in two parts: the first has 9 bits, so n times it is exact
+    r = r - n * broadcast(-2.12194440e-4f);
+
+    vec p = broadcast(0.00139012735f);
+    p = p * r + broadcast(0.00836314075f);
+    p = p * r + broadcast(0.0416668542f);
+    p = p * r + broadcast(0.166665778f);
+    p = p * r + broadcast(0.5f);
+    p = p * (r * r) + r;
+    p = p + broadcast(1.0f);
+
+    ivec bits = reinterpret_cast<ivec>(p) + (reinterpret_cast<ivec>(shifted) << 23);  // times 2^n
+    bits = underflow ? ivec{} : bits;
+    const vec result = reinterpret_cast<vec>(bits);
+    return x == x ? result : x;
+  }
+}
+
+/// 0.5 x (1 + tanh(u)) with u = sqrt(2/pi) (x + 0.044715 x^3), written as x / (1 + exp(-2u)): one exp, and no
+/// cancellation where tanh(u) is near -1.
+inline vec gelu_tanh(vec x) {
+  const vec u2 = broadcast(real(1.5957691216057308)) * x * (broadcast(1) + broadcast(real(0.044715)) * x * x);
+  return x / (broadcast(1) + exp(-u2));
+}
+
+/// x Phi(x) with Phi(x) = erfc(-x / sqrt 2) / 2.
+inline vec gelu_erf(vec x) {
+  if constexpr (sizeof(real) == sizeof(double)) {
+    return each_lane(x, [](real v) { return real(0.5 * v * __builtin_erfc(-v * 0.70710678118654752440)); });
+  } else {
+    const vec magnitude = (x < vec{} ? -x : x) * broadcast(0.707106781f);
+    const vec z = magnitude > broadcast(10.0f) ? broadcast(10.0f) : magnitude;  // erfc(10) underflows already
+    const vec t = broadcast(1) / (broadcast(1) + broadcast(0.5f) * z);
+    vec q = broadcast(-0.0590695553f);
+    q = q * t + broadcast(0.284577787f);
+    q = q * t + broadcast(-0.487205505f);
+    q = q * t + broadcast(0.278073311f);
+    q = q * t + broadcast(-0.0266296975f);
+    q = q * t + broadcast(0.20268847f);
+    q = q * t + broadcast(0.243103385f);
+    q = q * t + broadcast(0.282375365f);
+    q = q * t + broadcast(0.282086402f);
+    const vec half_erfc = broadcast(0.5f) * t * q * exp(-z * z);
+    return x * (x < vec{} ? half_erfc : broadcast(1) - half_erfc);
+  }
+}
+
+/// tanh lane by lane: only the pooler needs it, one row per sequence.
+inline vec tanh(vec x) {
+  return each_lane(x, [](real v) { return real(__builtin_tanh(v)); });
+}
+
+template <Activation kActivation>
+inline vec activate(vec x) {
+  if constexpr (kActivation == Activation::kGeluTanh) return gelu_tanh(x);
+  if constexpr (kActivation == Activation::kGeluErf) return gelu_erf(x);
+  if constexpr (kActivation == Activation::kTanh) return tanh(x);
+  return x;
+}
+
+}  // namespace albert_fast::cpu::ALBERT_FAST_VARIANT

@@ -1,0 +1,74 @@
+// The product of one register tile, and the panels it reads. linear and attention are built from it.
+//
+//            panel of B: [depth][kPanel]                A tile [depth][kTileRows] holds up to kTileRows rows of the
+//            k = 0  b00 b01 ... b0,15                   left operand, interleaved; a B panel holds kPanel columns
+//            k = 1  b10 b11 ... b1,15                   of the right one. Each step k broadcasts one number per row
+//   tile of A                                           and multiplies it into two vectors of B, so a tile of C is
+//   [depth][kTileRows]   ->   C [rows][kPanel]          kTileRows x 2 vector accumulators that stay in registers.
+//
+// Every element of C is one chain of multiply-adds in the order of k, starting at zero, whatever the number of rows:
+// a row's result does not depend on the rows beside it.
+#pragma once
+
+#include "cpu/primitives/simd.h"
+
+namespace albert_fast::cpu::ALBERT_FAST_VARIANT {
+
+/// Rows of a register tile. An accumulator is free again after 4 cycles and two can start in each, so at least 8 are
+/// needed; 6 x 2 of the 16 registers of SSE and AVX leave 2 for B and 1 for A, 12 x 2 do the same with 32.
+#if ALBERT_FAST_VECTOR_BYTES == 64
+inline constexpr int kTileRows = 12;
+#else
+inline constexpr int kTileRows = 6;
+#endif
+
+/// Columns of a panel: two vectors, so that each broadcast of A is used twice.
+inline constexpr int kPanel = 2 * kLanes;
+
+/// Length of one chain over k; sums of longer products add up blocks of it. 256 x kPanel floats are 16 KB on AVX2,
+/// half of the L1 cache, and blocks keep the rounding error of K = 16384 below that of one long chain.
+inline constexpr int64_t kDepthBlock = 256;
+
+/// Whether a product starts c or, for a later block of k, is added to it.
+enum class Into { kOverwrite, kAdd };
+
+/// c[i][j] (+)= sum_k a[k][i] b[k][j] for i < kRows, j < kPanel.
+/// @param a  tile [depth][kTileRows]
+/// @param b  panel [depth][kPanel]
+/// @param c  [kRows] rows, `stride` apart
+template <int kRows>
+inline __attribute__((always_inline)) void multiply_tile(const real* a, const real* b, int64_t depth, real* c,
+                                                         int64_t stride, Into into) {
+  vec sums[kRows][2] = {};
+  for (int64_t k = 0; k < depth; ++k) {
+    const vec b0 = load(b), b1 = load(b + kLanes);
+#pragma GCC unroll 12
+    for (int i = 0; i < kRows; ++i) {
+      const vec x = broadcast(a[i]);
+      sums[i][0] += x * b0;
+      sums[i][1] += x * b1;
+    }
+    a += kTileRows;
+    b += kPanel;
+  }
+#pragma GCC unroll 12
+  for (int i = 0; i < kRows; ++i) {
+    real* row = c + i * stride;
+    store(row, into == Into::kAdd ? load(row) + sums[i][0] : sums[i][0]);
+    store(row + kLanes, into == Into::kAdd ? load(row + kLanes) + sums[i][1] : sums[i][1]);
+  }
+}
+
+/// The same for a number of rows known at run time, 1 <= rows <= kTileRows.
+void multiply_tile(int rows, const real* a, const real* b, int64_t depth, real* c, int64_t stride, Into into);
+
+/// tile[k][i] = x[i][k] for i < rows, k < depth: rows `stride` apart into a tile of A.
+void pack_tile(const real* x, int64_t stride, int rows, int64_t depth, real* tile);
+
+/// panel[k][j] = x[j][k] for j < cols, zeros up to kPanel: rows of W[N, K] into a panel of B (B = W^T).
+void pack_panel_transposed(const real* x, int64_t stride, int cols, int64_t depth, real* panel);
+
+/// panel[k][j] = x[k][j] for j < cols, zeros up to kPanel: rows into a panel of B as they are.
+void pack_panel(const real* x, int64_t stride, int cols, int64_t depth, real* panel);
+
+}  // namespace albert_fast::cpu::ALBERT_FAST_VARIANT

@@ -1,0 +1,23 @@
+// The CPU backend's tables: one per instruction set and storage type.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "kernels/ops.h"
+
+namespace albert_fast::cpu {
+
+/// Instruction sets this machine can run, the best first: of "avx512", "avx2", "avx512_on_avx2", "portable".
+/// avx512_on_avx2 is the AVX-512 source lowered to AVX2, for testing it where there is no AVX-512.
+std::vector<std::string> available_isas();
+
+/// The one used when nobody says: ALBERT_FAST_CPU_ISA if set, else the first available.
+/// Throws DeviceError if the variable names one that is unknown or that this machine cannot run.
+std::string default_isa();
+
+/// The table for `isa` ("" = default_isa()) and `dtype`; float64 exists as "portable" alone, whatever `isa` says.
+/// Throws DeviceError as above.
+const Ops& find_ops(const std::string& isa, DType dtype);
+
+}  // namespace albert_fast::cpu

@@ -1,0 +1,21 @@
+// What one compiled variant of the CPU backend offers; each op lives in the file of its name.
+#pragma once
+
+#include "cpu/primitives/simd.h"
+#include "kernels/ops.h"
+
+namespace albert_fast::cpu::ALBERT_FAST_VARIANT {
+
+size_t linear_scratch(int64_t rows, int64_t cols, Stream stream);
+size_t attention_scratch(int64_t max_seqlen, int64_t head_dim, Stream stream);
+
+void embed(const Embed& op, Stream stream);
+void linear(const Linear& op, Stream stream);
+void layer_norm(const LayerNorm& op, Stream stream);
+void attention(const Attention& op, Stream stream);
+void pool(const Pool& op, Stream stream);
+void l2_normalize(const L2Normalize& op, Stream stream);
+void pack_weight(const PackWeight& op, Stream stream);
+void unpack_weight(const UnpackWeight& op, Stream stream);
+
+}  // namespace albert_fast::cpu::ALBERT_FAST_VARIANT
