@@ -1,0 +1,1 @@
+"""albert_fast: the fastest and most trustworthy way to run ALBERT."""

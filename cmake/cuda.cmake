@@ -1,0 +1,1 @@
+add_library(albert_fast_cuda_if_built INTERFACE)

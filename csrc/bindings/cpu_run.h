@@ -1,0 +1,45 @@
+// Runs a piece of work on the CPU backend for Python: without the GIL, on so many threads, stopping on Ctrl-C.
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+#include <optional>
+#include <string>
+
+#include "cpu/runtime/executor.h"
+#include "kernels/errors.h"
+#include "kernels/types.h"
+
+namespace albert_fast::bindings {
+
+namespace py = pybind11;
+
+inline int checked_threads(std::optional<int64_t> num_threads) {
+  if (!num_threads) return cpu::default_num_threads();
+  if (*num_threads < 1 || *num_threads > 1024) {
+    throw InvalidInputError("num_threads: got " + std::to_string(*num_threads) + ", expected an integer in 1..1024");
+  }
+  return static_cast<int>(*num_threads);
+}
+
+/// work(Stream). A pending signal whose handler raises (KeyboardInterrupt) ends it with that exception.
+template <typename Work>
+void run_on_cpu(std::optional<int64_t> num_threads, const Work& work) {
+  const auto signalled = [] {
+    py::gil_scoped_acquire gil;
+    return PyErr_CheckSignals() != 0;
+  };
+  cpu::Executor executor(checked_threads(num_threads), signalled);
+  bool interrupted = false;
+  {
+    py::gil_scoped_release unlocked;
+    try {
+      work(Stream{&executor});
+    } catch (const Interrupted&) {
+      interrupted = true;
+    }
+  }
+  if (interrupted) throw py::error_already_set();
+}
+
+}  // namespace albert_fast::bindings
