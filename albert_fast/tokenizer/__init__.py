@@ -1,0 +1,8 @@
+"""ALBERT's tokenizer: text to SentencePiece ids and back to character positions."""
+
+from __future__ import annotations
+
+from albert_fast.tokenizer.albert_tokenizer import AlbertTokenizer
+from albert_fast.tokenizer.encoding import BatchEncoding
+
+__all__ = ["AlbertTokenizer", "BatchEncoding"]

@@ -1,0 +1,384 @@
+"""AlbertTokenizer: texts and pairs to model inputs, ids back to text."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Literal, overload
+
+from albert_fast.errors import InvalidInputError, InvalidTypeError, OutputError
+from albert_fast.tokenizer.arguments import (
+    Pair,
+    Text,
+    as_choice,
+    as_integer,
+    as_list,
+    as_padding,
+    as_pair,
+    as_pairs,
+    as_strategy,
+    check_text,
+)
+from albert_fast.tokenizer.assembly import Frame, Tokens, pad, stack
+from albert_fast.tokenizer.encoding import BatchEncoding, as_arrays
+from albert_fast.tokenizer.normalizer import CLS, MASK, PAD, SEP, UNK, Normalizer
+from albert_fast.tokenizer.offsets import Span, align, piece_spans
+from albert_fast.tokenizer.pretrained import CONFIG_FILE, VOCABULARY_FILE, find_files
+from albert_fast.tokenizer.truncation import Kept, Strategy, kept_lengths, windows
+from albert_fast.tokenizer.vocabulary import Vocabulary
+
+# The position table of every published ALBERT.
+DEFAULT_MAX_LENGTH = 512
+
+
+class AlbertTokenizer:
+    """ALBERT's tokenizer, with the ids of the SentencePiece one the models were trained with.
+
+    Immutable after construction: threads may share one, and it pickles. ``model`` is the content of a
+    ``spiece.model``. Raises CheckpointError when that is damaged or not ALBERT's.
+    """
+
+    def __init__(
+        self,
+        model: bytes,
+        *,
+        name: str = VOCABULARY_FILE,
+        do_lower_case: bool = True,
+        keep_accents: bool = False,
+        remove_space: bool = True,
+        model_max_length: int = DEFAULT_MAX_LENGTH,
+    ) -> None:
+        if not isinstance(model, bytes):
+            raise InvalidTypeError(
+                f"model: got {type(model).__name__}, expected the bytes of a {VOCABULARY_FILE}"
+            )
+        self.model_max_length = as_integer(model_max_length, "model_max_length", 1)
+        self._normalizer = Normalizer(do_lower_case, keep_accents, remove_space)
+        self._vocabulary = Vocabulary(model, name)
+        ids = self._vocabulary.special_ids
+        self.pad_token, self.unk_token, self.cls_token, self.sep_token, self.mask_token = (
+            PAD,
+            UNK,
+            CLS,
+            SEP,
+            MASK,
+        )
+        self.pad_token_id, self.unk_token_id = ids[PAD], ids[UNK]
+        self.cls_token_id, self.sep_token_id, self.mask_token_id = ids[CLS], ids[SEP], ids[MASK]
+        self.all_special_ids = sorted(ids.values())
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name_or_folder: str | os.PathLike[str],
+        *,
+        revision: str | None = None,
+        cache_dir: str | os.PathLike[str] | None = None,
+        local_files_only: bool = False,
+        **options: Any,
+    ) -> AlbertTokenizer:
+        """Load a tokenizer from a folder, a ``spiece.model``, a Hugging Face id, or ``random:...`` (our own
+        vocabulary).
+
+        ``do_lower_case``, ``keep_accents``, ``remove_space`` and ``model_max_length`` are taken from a
+        tokenizer_config.json beside the vocabulary, unless given here. Raises ModelNotFoundError,
+        CheckpointError (damaged files) or ConfigError (another kind of tokenizer).
+        """
+        files = find_files(name_or_folder, revision, cache_dir, local_files_only)
+        return cls(files.model, name=files.name, **(files.options | options))
+
+    def save_pretrained(self, folder: str | os.PathLike[str]) -> tuple[str, str]:
+        """Write spiece.model and tokenizer_config.json into ``folder`` (made if missing); return their
+        paths.
+        """
+        rules = self._normalizer
+        config = {
+            "do_lower_case": rules.do_lower_case,
+            "keep_accents": rules.keep_accents,
+            "model_max_length": self.model_max_length,
+            "remove_space": rules.remove_space,
+            "tokenizer_class": "AlbertTokenizer",
+        }
+        vocabulary_path, config_path = Path(folder) / VOCABULARY_FILE, Path(folder) / CONFIG_FILE
+        try:
+            Path(folder).mkdir(parents=True, exist_ok=True)
+            vocabulary_path.write_bytes(self._vocabulary.model)
+            config_path.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+        except OSError as error:
+            raise OutputError(
+                f"folder: cannot save the tokenizer in {os.fspath(folder)!r} ({error.strerror})"
+            ) from error
+        return str(vocabulary_path), str(config_path)
+
+    def __repr__(self) -> str:
+        return f"AlbertTokenizer({self._vocabulary.name!r}, vocab_size={self.vocab_size})"
+
+    def __len__(self) -> int:
+        return self.vocab_size
+
+    @property
+    def vocab_size(self) -> int:
+        """The number of pieces."""
+        return self._vocabulary.size
+
+    def get_vocab(self) -> dict[str, int]:
+        """Return every piece with its id."""
+        return {piece: i for i, piece in enumerate(self._vocabulary.pieces)}
+
+    # ---- text to tokens --------------------------------------------------------------------------
+
+    def tokenize(self, text: str) -> list[str]:
+        """Return the tokens of a text, no special ones added."""
+        check_text(text, "text")
+        tokens: list[str] = []
+        for segment in self._normalizer.split(text):
+            if segment.special is not None:
+                tokens.append(segment.special)
+            else:
+                part = self._normalizer.normalize(text[segment.start : segment.end])
+                tokens.extend(self._vocabulary.encode(part))
+        return tokens
+
+    def encode(self, text: str, text_pair: str | None = None, **options: Any) -> list[int]:
+        """Return the ids of one text or pair; the options are those of a call."""
+        if not isinstance(text, str):
+            raise InvalidTypeError(f"text: got {type(text).__name__}, expected a string")
+        ids: list[int] = self(text, text_pair, **options)["input_ids"]
+        return ids
+
+    def encode_ragged(
+        self,
+        texts: Sequence[str | tuple[str, str]],
+        *,
+        max_length: int,
+        truncation: bool = True,
+        first_index: int = 0,
+        num_threads: int | None = None,
+    ) -> list[tuple[list[int], list[int]]]:
+        """Return ``(ids, token_type_ids)`` of each text or pair, special tokens added, at most
+        ``max_length`` long.
+
+        Texts that are too long lose their tail (of a pair, the longer text first); without ``truncation``
+        they raise InvalidInputError. Messages count texts from ``first_index``, which is where this part of
+        a longer list begins.
+        """
+        pairs = [as_pair(text, f"texts[{first_index + i}]") for i, text in enumerate(as_list(texts, "texts"))]
+        frame = Frame(self.cls_token_id, self.sep_token_id)
+        limit = self._check_max_length(max_length, pairs, frame)
+        ids = iter(self._ids([text for pair in pairs for text in pair if text is not None], num_threads))
+        rows = []
+        for i, (_, partner) in enumerate(pairs):
+            first, second = next(ids), None if partner is None else next(ids)
+            n, m = len(first), None if second is None else len(second)
+            budget = limit - frame.count(second is not None)
+            if n + (m or 0) > budget:
+                where = f"texts[{first_index + i}]"
+                if not truncation:
+                    raise InvalidInputError(
+                        f"{where}: got {n + (m or 0) + limit - budget} tokens, expected at most {limit}"
+                        " (max_length) as truncation is off"
+                    )
+                n, m = kept_lengths(n, m, budget, "longest_first", where)
+                first, second = first[:n], None if second is None else second[:m]
+            rows.append((frame.ids(first, second), frame.token_types(n, m)))
+        return rows
+
+    def __call__(
+        self,
+        text: Text,
+        text_pair: str | Sequence[str] | None = None,
+        *,
+        add_special_tokens: bool = True,
+        padding: bool | str = False,
+        truncation: bool | str | None = None,
+        max_length: int | None = None,
+        stride: int = 0,
+        padding_side: Literal["right", "left"] = "right",
+        return_tensors: Literal["np", "pt"] | None = None,
+        return_token_type_ids: bool = True,
+        return_attention_mask: bool = True,
+        return_special_tokens_mask: bool = False,
+        return_offsets_mapping: bool = False,
+        return_overflowing_tokens: bool = False,
+        num_threads: int | None = None,
+    ) -> BatchEncoding:
+        """Encode a text, a pair, or a list of either, as model inputs.
+
+        ``text`` with ``text_pair`` are strings or lists of the same length; a list of pairs may come in
+        ``text`` alone. One text gives flat lists, a list of texts or ``return_tensors`` gives rows (int64
+        ``[rows, length]``).
+
+        ``truncation``: True or "longest_first", "only_first", "only_second", False or "do_not_truncate";
+        None truncates if ``max_length`` is given and ``padding`` is off. ``padding``: True or "longest",
+        "max_length", False. ``max_length`` is ``model_max_length`` if not given. ``return_offsets_mapping``
+        adds each token's (start, end) in its own text, (0, 0) for special tokens added here.
+        ``return_overflowing_tokens`` makes a text that is too long several rows that overlap by ``stride``
+        tokens, with ``overflow_to_sample_mapping`` telling whose.
+
+        Raises InvalidTypeError and InvalidInputError.
+        """
+        pairs, single = as_pairs(text, text_pair)
+        pad_to = as_padding(padding)
+        strategy = as_strategy(truncation, max_length, pad_to)
+        side = as_choice(padding_side, "padding_side", ("right", "left"))
+        kind = as_choice(return_tensors, "return_tensors", (None, "np", "pt"))
+        overlap = as_integer(stride, "stride", 0) if return_overflowing_tokens else None
+        frame = Frame(self.cls_token_id, self.sep_token_id, add_special_tokens)
+        limit = self._check_max_length(max_length, pairs, frame)
+        tokens = self._encode_pairs(pairs, num_threads, with_spans=return_offsets_mapping)
+        kept = [self._keep(i, pair, frame, limit, strategy, overlap) for i, pair in enumerate(tokens)]
+        columns = stack(
+            frame.row(*pair, part) for pair, parts in zip(tokens, kept, strict=True) for part in parts
+        )
+        if pad_to != "do_not_pad":
+            longest = max(map(len, columns["input_ids"]), default=0)
+            pad(columns, limit if pad_to == "max_length" else longest, self.pad_token_id, side)
+        sequence_ids = columns.pop("sequence_ids")
+        wanted = {
+            "token_type_ids": return_token_type_ids,
+            "attention_mask": return_attention_mask,
+            "special_tokens_mask": return_special_tokens_mask,
+            "offset_mapping": return_offsets_mapping,
+        }
+        result: dict[str, Any] = {name: rows for name, rows in columns.items() if wanted.get(name, True)}
+        if return_overflowing_tokens:
+            result["overflow_to_sample_mapping"] = [i for i, parts in enumerate(kept) for _ in parts]
+        if kind is not None:
+            result = as_arrays(result, kind)
+        elif single and not return_overflowing_tokens:
+            result = {name: rows[0] for name, rows in result.items()}
+        return BatchEncoding(result, sequence_ids)
+
+    # ---- ids to tokens and text ------------------------------------------------------------------
+
+    @overload
+    def convert_ids_to_tokens(self, ids: int) -> str: ...
+    @overload
+    def convert_ids_to_tokens(self, ids: Iterable[int]) -> list[str]: ...
+    def convert_ids_to_tokens(self, ids: int | Iterable[int]) -> str | list[str]:
+        """Return the token of an id, or of each; raises InvalidInputError outside the vocabulary."""
+        if isinstance(ids, Iterable):
+            return [self._vocabulary.pieces[i] for i in self._check_ids(ids)]
+        return self._vocabulary.pieces[self._check_ids([ids])[0]]
+
+    @overload
+    def convert_tokens_to_ids(self, tokens: str) -> int: ...  # type: ignore[overload-overlap]  # a string is one token
+    @overload
+    def convert_tokens_to_ids(self, tokens: Iterable[str]) -> list[int]: ...
+    def convert_tokens_to_ids(self, tokens: str | Iterable[str]) -> int | list[int]:
+        """Return the id of a token, or of each; the unknown id for a string that is no piece."""
+        if isinstance(tokens, str):
+            return self._vocabulary.piece_to_id(check_text(tokens, "tokens"))
+        return [
+            self._vocabulary.piece_to_id(check_text(token, f"tokens[{i}]"))
+            for i, token in enumerate(as_list(tokens, "tokens"))
+        ]
+
+    def decode(self, token_ids: int | Iterable[int], skip_special_tokens: bool = False) -> str:
+        """Return the text of ids (a list, an array or a tensor); special tokens are written out unless
+        skipped.
+
+        A space goes before a special token unless another one precedes it; none goes after it.
+        """
+        ids = self._check_ids(token_ids if isinstance(token_ids, Iterable) else [token_ids])
+        text, run, after_special = "", list[int](), False
+        for i in ids:
+            if i not in self.all_special_ids:
+                run.append(i)
+                after_special = False
+            elif not skip_special_tokens:
+                space = "" if after_special else " "
+                text += space + self._vocabulary.decode(run) + self._vocabulary.pieces[i]
+                run, after_special = [], True
+        return (text + self._vocabulary.decode(run)).strip()
+
+    def batch_decode(
+        self, sequences: Iterable[Iterable[int]], skip_special_tokens: bool = False
+    ) -> list[str]:
+        """Return ``decode`` of each sequence."""
+        return [self.decode(ids, skip_special_tokens) for ids in sequences]
+
+    # ---- inside ----------------------------------------------------------------------------------
+
+    def _ids(self, texts: list[str], num_threads: int | None) -> list[list[int]]:
+        """The ids of each text: all parts of all texts go to SentencePiece at once."""
+        split = [self._normalizer.split(text) for text in texts]
+        parts = [
+            self._normalizer.normalize(text[segment.start : segment.end])
+            for text, segments in zip(texts, split, strict=True)
+            for segment in segments
+            if segment.special is None
+        ]
+        encoded = self._vocabulary.encode_ids(parts, num_threads)
+        special_ids = self._vocabulary.special_ids
+        rows = []
+        for segments in split:
+            if len(segments) == 1 and segments[0].special is None:
+                rows.append(next(encoded))
+                continue
+            row: list[int] = []
+            for segment in segments:
+                row.extend(next(encoded) if segment.special is None else (special_ids[segment.special],))
+            rows.append(row)
+        return rows
+
+    def _tokens_with_spans(self, text: str) -> Tokens:
+        ids: list[int] = []
+        spans: list[Span] = []
+        for segment in self._normalizer.split(text):
+            if segment.special is not None:
+                ids.append(self._vocabulary.special_ids[segment.special])
+                spans.append((segment.start, segment.end))
+                continue
+            aligned = align(self._normalizer, text[segment.start : segment.end])
+            pieces = self._vocabulary.encode(aligned.text)
+            surface = self._vocabulary.normalize(aligned.text)
+            ids.extend(map(self._vocabulary.piece_to_id, pieces))
+            spans.extend(
+                (start + segment.start, end + segment.start)
+                for start, end in piece_spans(pieces, surface, aligned, self._vocabulary.vanishes)
+            )
+        return Tokens(ids, spans)
+
+    def _encode_pairs(
+        self, pairs: list[Pair], num_threads: int | None, with_spans: bool
+    ) -> list[tuple[Tokens, Tokens | None]]:
+        flat = [text for pair in pairs for text in pair if text is not None]
+        if with_spans:
+            tokens = iter([self._tokens_with_spans(text) for text in flat])
+        else:
+            tokens = iter([Tokens(ids, []) for ids in self._ids(flat, num_threads)])
+        return [(next(tokens), None if second is None else next(tokens)) for _, second in pairs]
+
+    def _keep(
+        self,
+        index: int,
+        pair: tuple[Tokens, Tokens | None],
+        frame: Frame,
+        limit: int,
+        strategy: Strategy,
+        stride: int | None,
+    ) -> list[Kept]:
+        """What is kept of a text: one part, or several that overlap by ``stride`` tokens if that is given."""
+        first, second = len(pair[0].ids), None if pair[1] is None else len(pair[1].ids)
+        budget = limit - frame.count(second is not None)
+        where = f"text[{index}]"
+        if stride is not None:
+            return list(windows(first, second, budget, strategy, stride, where))
+        first, second = kept_lengths(first, second, budget, strategy, where)
+        return [Kept(range(first), None if second is None else range(second))]
+
+    def _check_max_length(self, max_length: int | None, pairs: list[Pair], frame: Frame) -> int:
+        if max_length is None:
+            return self.model_max_length
+        lowest = max(1, frame.count(any(second is not None for _, second in pairs)))
+        return as_integer(max_length, "max_length", lowest, self.model_max_length)
+
+    def _check_ids(self, ids: Iterable[int]) -> list[int]:
+        values = ids.tolist() if hasattr(ids, "tolist") else ids
+        return [
+            as_integer(i, "ids", 0, self.vocab_size - 1)
+            for i in (values if isinstance(values, list) else list(values))
+        ]

@@ -1,0 +1,123 @@
+"""Checks of a tokenizer call's arguments; every error names the argument, what came and what was expected."""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections.abc import Sequence
+from typing import Any, Literal, TypeVar
+
+from albert_fast.errors import InvalidInputError, InvalidTypeError
+from albert_fast.tokenizer.truncation import STRATEGIES, Strategy
+
+Text = str | Sequence[str] | Sequence[tuple[str, str]]
+Pair = tuple[str, str | None]
+Padding = Literal["do_not_pad", "longest", "max_length"]
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_Choice = TypeVar("_Choice", bound=str | None)
+
+
+def check_text(value: object, where: str) -> str:
+    """Return ``value`` if it is a text SentencePiece can take."""
+    if not isinstance(value, str):
+        raise InvalidTypeError(f"{where}: got {type(value).__name__}, expected a string")
+    if not value.isascii() and (found := _SURROGATE.search(value)):
+        raise InvalidInputError(
+            f"{where}: lone surrogate U+{ord(found.group()):04X} at position {found.start()},"
+            " expected valid Unicode"
+        )
+    return value
+
+
+def as_pair(value: object, where: str) -> Pair:
+    """Return a string as a text without a partner, a sequence of two strings as a pair."""
+    if isinstance(value, str):
+        return check_text(value, where), None
+    if not isinstance(value, (tuple, list)):
+        raise InvalidTypeError(f"{where}: got {type(value).__name__}, expected a string or a pair of strings")
+    if len(value) != 2:
+        raise InvalidInputError(
+            f"{where}: got a {type(value).__name__} of {len(value)}, expected a pair of strings"
+        )
+    return check_text(value[0], f"{where}[0]"), check_text(value[1], f"{where}[1]")
+
+
+def as_list(value: object, where: str) -> list[object]:
+    """Return the elements of a list, an array of strings or another sequence; a string is not one."""
+    if isinstance(value, (str, bytes, dict)) or not (
+        hasattr(value, "__len__") and hasattr(value, "__iter__")
+    ):
+        raise InvalidTypeError(
+            f"{where}: got {type(value).__name__}, expected a string or a sequence of strings"
+        )
+    return list(value)
+
+
+def as_pairs(text: object, text_pair: object) -> tuple[list[Pair], bool]:
+    """Return the texts of a call as pairs, and whether it was given a single text rather than a list."""
+    if isinstance(text, str):
+        if text_pair is not None and not isinstance(text_pair, str):
+            raise InvalidTypeError(
+                f"text_pair: got {type(text_pair).__name__}, expected a string as text is one"
+            )
+        second = None if text_pair is None else check_text(text_pair, "text_pair")
+        return [(check_text(text, "text"), second)], True
+    texts = as_list(text, "text")
+    if text_pair is None:
+        return [as_pair(value, f"text[{i}]") for i, value in enumerate(texts)], False
+    seconds = as_list(text_pair, "text_pair")
+    if len(seconds) != len(texts):
+        raise InvalidInputError(f"text_pair: got {len(seconds)} texts, expected {len(texts)} as in text")
+    return [
+        (check_text(a, f"text[{i}]"), check_text(b, f"text_pair[{i}]"))
+        for i, (a, b) in enumerate(zip(texts, seconds, strict=True))
+    ], False
+
+
+def as_integer(value: object, where: str, lowest: int, highest: int | None = None) -> int:
+    """Return an integer of the range ``lowest..highest`` (no upper end if None); a bool is not one."""
+    expected = (
+        f"an integer in {lowest}..{highest}" if highest is not None else f"an integer of at least {lowest}"
+    )
+    try:
+        number = operator.index(value) if not isinstance(value, bool) else None  # type: ignore[arg-type]  # the check
+    except TypeError:
+        number = None
+    if number is None:
+        raise InvalidTypeError(f"{where}: got {value!r}, expected {expected}")
+    if number < lowest or (highest is not None and number > highest):
+        raise InvalidInputError(f"{where}: got {value}, expected {expected}")
+    return number
+
+
+def as_choice(value: _Choice, where: str, choices: Sequence[_Choice]) -> _Choice:
+    """Return ``value`` if it is one of ``choices``."""
+    if value not in choices:
+        raise InvalidInputError(f"{where}: got {value!r}, expected one of {', '.join(map(repr, choices))}")
+    return value
+
+
+def as_strategy(truncation: Any, max_length: int | None, padding: Padding) -> Strategy:
+    """Resolve ``truncation``; None means to truncate only if a ``max_length`` is given for nothing else."""
+    if truncation is None:
+        truncation = max_length is not None and padding == "do_not_pad"
+    if isinstance(truncation, bool):
+        return "longest_first" if truncation else "do_not_truncate"
+    if truncation not in STRATEGIES:
+        raise InvalidInputError(
+            f"truncation: got {truncation!r}, expected True, False or one of"
+            f" {', '.join(map(repr, STRATEGIES))}"
+        )
+    return truncation  # type: ignore[no-any-return]  # one of STRATEGIES
+
+
+def as_padding(padding: Any) -> Padding:
+    """Resolve ``padding``; True means the longest row of the call."""
+    if isinstance(padding, bool):
+        return "longest" if padding else "do_not_pad"
+    if padding not in ("longest", "max_length", "do_not_pad"):
+        raise InvalidInputError(
+            f"padding: got {padding!r}, expected True, False, 'longest', 'max_length' or 'do_not_pad'"
+        )
+    return padding  # type: ignore[no-any-return]  # one of the three

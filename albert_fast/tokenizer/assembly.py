@@ -1,0 +1,103 @@
+"""Model inputs from tokens: special tokens, token types, masks, spans and padding, column by column."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple, TypeVar
+
+from albert_fast.tokenizer.offsets import Span
+from albert_fast.tokenizer.truncation import Kept
+
+# [CLS] and one or two [SEP].
+SPECIALS_SINGLE, SPECIALS_PAIR = 2, 3
+
+# What fills each column where a row is padded, input_ids apart (the pad id).
+_FILL: dict[str, object] = {
+    "token_type_ids": 0,
+    "attention_mask": 0,
+    "special_tokens_mask": 1,
+    "offset_mapping": (0, 0),
+    "sequence_ids": None,
+}
+
+_T = TypeVar("_T")
+
+
+class Tokens(NamedTuple):
+    """The tokens of one text, without special ones; ``spans`` is empty if they were not asked for."""
+
+    ids: list[int]
+    spans: list[Span]
+
+
+@dataclass(frozen=True)
+class Frame:
+    """The ids around a text or pair; ``add`` is False if there are to be none."""
+
+    cls_id: int
+    sep_id: int
+    add: bool = True
+
+    def count(self, pair: bool) -> int:
+        """How many special tokens a single text or a pair gets."""
+        return 0 if not self.add else SPECIALS_PAIR if pair else SPECIALS_SINGLE
+
+    def ids(self, first: list[int], second: list[int] | None) -> list[int]:
+        """``[CLS] first [SEP]`` or ``[CLS] first [SEP] second [SEP]``."""
+        return self._around(first, second, self.cls_id, self.sep_id)
+
+    def token_types(self, first: int, second: int | None) -> list[int]:
+        """0 for the first text, 1 for the second with its [SEP]; 0 throughout without special tokens."""
+        if not self.add or second is None:
+            return [0] * (first + (second or 0) + self.count(pair=False))
+        return [0] * (first + SPECIALS_SINGLE) + [1] * (second + SPECIALS_PAIR - SPECIALS_SINGLE)
+
+    def row(self, first: Tokens, second: Tokens | None, kept: Kept) -> dict[str, list[Any]]:
+        """Return every column for the tokens that are kept."""
+        part = slice(kept.first.start, kept.first.stop)
+        n = len(kept.first)
+        ids, spans = first.ids[part], first.spans[part]
+        m = None if kept.second is None else len(kept.second)
+        second_ids: list[int] | None = None
+        second_spans: list[Span] | None = None
+        if second is not None and kept.second is not None:
+            second_part = slice(kept.second.start, kept.second.stop)
+            second_ids, second_spans = second.ids[second_part], second.spans[second_part]
+        ones = None if m is None else [1] * m
+        zeros = None if m is None else [0] * m
+        no_text: list[int | None] = [0] * n
+        return {
+            "input_ids": self.ids(ids, second_ids),
+            "token_type_ids": self.token_types(n, m),
+            "special_tokens_mask": self._around([0] * n, zeros, 1, 1),
+            "offset_mapping": self._around(spans, second_spans, (0, 0), (0, 0)),
+            "sequence_ids": self._around(no_text, None if ones is None else list(ones), None, None),
+            "attention_mask": [1] * (n + (m or 0) + self.count(m is not None)),
+        }
+
+    def _around(self, first: list[_T], second: list[_T] | None, opening: _T, closing: _T) -> list[_T]:
+        if not self.add:
+            return first if second is None else first + second
+        row = [opening, *first, closing]
+        return row if second is None else [*row, *second, closing]
+
+
+def stack(rows: Iterable[dict[str, list[Any]]]) -> dict[str, list[list[Any]]]:
+    """Turn rows of columns into columns of rows."""
+    columns: dict[str, list[list[Any]]] = {"input_ids": [], **{name: [] for name in _FILL}}
+    for row in rows:
+        for name, values in row.items():
+            columns[name].append(values)
+    return columns
+
+
+def pad(
+    columns: dict[str, list[list[Any]]], length: int, pad_id: int, side: Literal["right", "left"]
+) -> None:
+    """Pad every row that is shorter than ``length``, in place."""
+    for name, rows in columns.items():
+        fill = [_FILL.get(name, pad_id)]
+        for i, row in enumerate(rows):
+            missing = fill * (length - len(row))
+            rows[i] = row + missing if side == "right" else missing + row

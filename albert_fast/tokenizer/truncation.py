@@ -1,0 +1,74 @@
+"""Which tokens of a text, or of a pair, are kept when it is longer than allowed; the tail of a text goes
+first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal, NamedTuple, get_args
+
+from albert_fast.errors import InvalidInputError
+
+Strategy = Literal["longest_first", "only_first", "only_second", "do_not_truncate"]
+STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)
+
+
+class Kept(NamedTuple):
+    """Token ranges kept of the text and, for a pair, of its second text."""
+
+    first: range
+    second: range | None
+
+
+def kept_lengths(
+    first: int, second: int | None, budget: int, strategy: Strategy, where: str
+) -> tuple[int, int | None]:
+    """Return how many tokens stay of a text of ``first`` tokens and a second one of ``second`` (None: no
+    pair).
+
+    ``budget`` counts both texts' tokens without special ones. ``longest_first`` takes from the longer text
+    until both are equally long, then from both in turn (the second one first). Raises InvalidInputError,
+    starting with ``where``, if the one text that may be cut is too short to make room.
+    """
+    excess = first + (second or 0) - budget
+    if excess <= 0 or strategy == "do_not_truncate":
+        return first, second
+    if strategy == "longest_first" and second is not None:
+        level = min(abs(first - second), excess)
+        shared = excess - level
+        if first > second:
+            return first - level - shared // 2, second - (shared - shared // 2)
+        return first - shared // 2, second - level - (shared - shared // 2)
+    room = second or 0 if strategy == "only_second" else first
+    if excess > room:
+        raise InvalidInputError(
+            f"{where}: {excess} tokens too many and truncation={strategy!r} can take away {room} at most,"
+            " expected a larger max_length or truncation='longest_first'"
+        )
+    if strategy == "only_second" and second is not None:
+        return first, second - excess
+    return first - excess, second
+
+
+def windows(
+    first: int, second: int | None, budget: int, strategy: Strategy, stride: int, where: str
+) -> Iterator[Kept]:
+    """Yield overlapping parts that together cover the text that is too long; each next one repeats
+    ``stride`` tokens.
+    """
+    kept_first, kept_second = kept_lengths(first, second, budget, strategy, where)
+    if (kept_first, kept_second) == (first, second):
+        yield Kept(range(first), None if second is None else range(second))
+        return
+    slide_second = strategy == "only_second"
+    total, width = (second or 0, kept_second or 0) if slide_second else (first, kept_first)
+    if stride >= width:
+        raise InvalidInputError(
+            f"stride: got {stride}, expected less than the {width} tokens max_length leaves for {where}"
+        )
+    for start in range(0, total - stride, width - stride):
+        part = range(start, min(start + width, total))
+        if slide_second:
+            yield Kept(range(first), part)
+        else:
+            yield Kept(part, None if second is None else range(second))
