@@ -6,6 +6,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+import numpy as np
+
 from albert_fast.errors import CheckpointError
 from albert_fast.sources import WeightSource, row_blocks
 from albert_fast.sources.names import (
@@ -60,10 +62,12 @@ def fill(
     """
     wanted = {tensor.name: tuple(tensor.shape) for tensor in buffer.layout.tensors}
     _require(source, wanted, unexpected=[])
+    dtype = np.dtype(buffer.layout.dtype)
     for name, shape in wanted.items():
         for start, stop in row_blocks(shape):
             rows = source.rows(name, start, stop)
-            buffer.write(name, start, rows)
+            with np.errstate(over="ignore"):  # becomes infinite, which the buffer refuses by name
+                buffer.write(name, start, rows.astype(dtype, copy=False))
             if progress is not None:
                 progress(4 * rows.size)
 

@@ -226,6 +226,7 @@ def _published() -> dict[str, AlbertConfig]:
 PRESETS: Final[dict[str, AlbertConfig]] = {
     **_published(),
     "tiny": AlbertConfig(
+        vocab_size=20984,  # pieces in data/spiece.model
         embedding_size=16,
         hidden_size=32,
         num_attention_heads=2,

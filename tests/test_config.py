@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from albert_fast import config as config_module
 from albert_fast.config import ACTIVATIONS, PRESETS, AlbertConfig
 from albert_fast.errors import AlbertFastError, ConfigError, ModelNotFoundError
 
@@ -38,6 +40,13 @@ def test_presets_of_the_published_models(name, prefix):
     assert config.classifier_dropout_prob == 0.1
     assert config.head_dim == hidden // heads
     assert (config.num_hidden_groups, config.inner_group_num, config.layer_norm_eps) == (1, 1, 1e-12)
+
+
+def test_tiny_has_our_own_vocabulary():
+    sentencepiece = pytest.importorskip("sentencepiece")
+    vocabulary = Path(config_module.__file__).parent / "data" / "spiece.model"
+    pieces = sentencepiece.SentencePieceProcessor(model_file=str(vocabulary)).vocab_size()
+    assert AlbertConfig.preset("tiny").vocab_size == pieces
 
 
 def test_tiny_is_small_and_the_default_is_xxlarge_v2():
