@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from .model import Model
 
 Text = str | tuple[str, str]
-FloatArray = npt.NDArray[np.float32]
+FloatArray = npt.NDArray[np.floating[Any]]  # of the model's dtype
 
 POOLINGS = ("mean", "cls", "pooler", None)
 DEFAULT_MODEL = "albert-xxlarge-v2"
@@ -39,7 +39,6 @@ _FIRST_WINDOW, _SMALLEST_WINDOW, _LARGEST_WINDOW = 32, 8, 8192
 _WINDOW_CHARACTERS = 2**23
 
 _PROGRESS_DELAY_SECONDS = 3.0
-_NO_LIMIT = 2**31 - 1  # tokens
 
 
 @dataclass(frozen=True)
@@ -93,7 +92,7 @@ class Encoder:
     ) -> Iterator[FloatArray | list[FloatArray]]:
         """Encode ``texts`` window by window; never reads further than the window it is working on.
 
-        Yields [n, H] float32 for the n texts of the window, or with ``pooling=None`` a list of n arrays
+        Yields [n, H] for the n texts of the window, or with ``pooling=None`` a list of n arrays
         [length, H]. ``first_index`` is the number of the first text in error messages; ``progress`` is a tqdm
         bar or None.
         """
@@ -114,7 +113,7 @@ class Encoder:
         self, window: list[Text], first_index: int, progress: Any
     ) -> FloatArray | list[FloatArray]:
         sequences = self._tokenize(window, first_index)
-        pooled = np.empty((len(window), self.model.config.hidden_size), np.float32)
+        pooled = np.empty((len(window), self.model.config.hidden_size), self.model.dtype)
         ragged: dict[int, FloatArray] = {}
         for group in pack([len(ids) for ids, _ in sequences], self.batch_tokens):
             batch = RaggedBatch.from_sequences([sequences[i] for i in group])
@@ -138,19 +137,14 @@ class Encoder:
         return pooled if self.options.pooling is not None else [ragged[i] for i in range(len(window))]
 
     def _tokenize(self, window: list[Text], first_index: int) -> list[tuple[list[int], list[int]]]:
-        limit = self.options.max_length
-        tokenizer = self.model.tokenizer
-        sequences: list[tuple[list[int], list[int]]]
-        if self.options.truncation:
-            sequences = tokenizer.encode_ragged(window, max_length=limit)
-            return sequences
-        sequences = tokenizer.encode_ragged(window, max_length=_NO_LIMIT)
-        for index, (ids, _) in enumerate(sequences, start=first_index):
-            if len(ids) > limit:
-                raise InvalidInputError(
-                    f"texts[{index}]: got {len(ids)} tokens, expected at most {limit}, or truncation"
-                )
-        return sequences
+        options = self.options
+        return self.model.tokenizer.encode_ragged(
+            window,
+            max_length=options.max_length,
+            truncation=options.truncation,
+            first_index=first_index,
+            num_threads=options.num_threads,
+        )
 
     def _check_finite(self, rows: FloatArray, batch: RaggedBatch, group: list[int], first_index: int) -> None:
         finite = np.isfinite(rows).all(axis=1)
@@ -222,11 +216,11 @@ def encode(
         show_progress: show a progress bar; None shows it on a terminal once the work has taken a few seconds.
         return_tensors: ``"np"``, or ``"pt"`` for torch tensors.
         device: where a model given by name is loaded, ``"auto"`` by default.
-        dtype: how the weights of a model given by name are stored, ``"float32"`` by default.
+        dtype: of the weights and features of a model given by name, ``"float32"`` by default.
 
     Returns:
-        float32 [n, H], row i for text i ([1, H] for a single ``str``, [0, H] for none); with ``pooling=None``
-        a list of n arrays [length, H], row 0 being [CLS].
+        Features [n, H] of the model's dtype, row i for text i ([1, H] for a single ``str``, [0, H] for none);
+        with ``pooling=None`` a list of n arrays [length, H], row 0 being [CLS].
 
     Raises:
         InvalidTypeError, InvalidInputError: an argument cannot be used; a text is named by its index.
@@ -243,7 +237,7 @@ def encode(
         if pooling is None:
             return [convert(features) for window in windows for features in window]
         total = len(texts) if isinstance(texts, Sequence) else None
-        return convert(_join(windows, total, encoder.model.config.hidden_size))
+        return convert(_join(windows, total, encoder.model))
 
 
 def encode_iter(
@@ -266,7 +260,7 @@ def encode_iter(
     call, texts are read as results are taken. Windows adapt to about a second of work.
 
     Yields:
-        float32 [H] for each text, or [length, H] with ``pooling=None``.
+        Features [H] for each text, or [length, H] with ``pooling=None``.
     """
     options = EncodeOptions(pooling, max_length, truncation, normalize, batch_tokens, num_threads)
     convert = _converter(return_tensors)
@@ -293,11 +287,12 @@ def _checked(texts: str | Iterable[Any]) -> Iterable[Any]:
     return texts
 
 
-def _join(windows: Iterator[Any], total: int | None, width: int) -> FloatArray:
+def _join(windows: Iterator[Any], total: int | None, model: Model) -> FloatArray:
     """One array of all windows; written in place when the number of texts is known."""
+    shape = (total or 0, model.config.hidden_size)
+    joined = np.empty(shape, model.dtype)
     if total is None:
-        return np.concatenate([np.empty((0, width), np.float32), *windows])
-    joined = np.empty((total, width), np.float32)
+        return np.concatenate([joined, *windows])
     done = 0
     for window in windows:
         joined[done : done + len(window)] = window

@@ -72,12 +72,12 @@ def encode(
     pool = None if pooling == "none" else pooling
     options = EncodeOptions(pool, max_length, truncation, normalize, batch_tokens, num_threads)
     check_output(output, pool is None, overwrite)
-    source = TextInput(input, text_field, pair_field)
-    encoder = Encoder(resolve_model(model, device, dtype), options)
-    job = EncodeJob(encoder, source, output, overwrite=overwrite)
-    started = time.monotonic()
-    rows = job.run(progress)
-    seconds = time.monotonic() - started
+    with TextInput(input, text_field, pair_field) as source:
+        encoder = Encoder(resolve_model(model, device, dtype), options)
+        job = EncodeJob(encoder, source, output, overwrite=overwrite)
+        started = time.monotonic()
+        rows = job.run(progress)
+        seconds = time.monotonic() - started
     resumed = f" ({job.resumed_at} of them earlier)" if job.resumed_at else ""
     typer.echo(f"{output}: {rows} texts{resumed}, {seconds:.1f} s", err=True)
 
@@ -95,21 +95,20 @@ def tokenize(
     """Print the token ids (or pieces) of each text as one JSON list a line."""
     from ..tokenizer import AlbertTokenizer
 
-    source = TextInput(input, text_field, pair_field)
-    tokenizer = AlbertTokenizer.from_pretrained(model)
-    texts = iter(source)
-    while window := read_window(texts, _TOKENIZE_WINDOW, source.rows):
-        firsts = [text if isinstance(text, str) else text[0] for text in window]
-        seconds = [text[1] for text in window] if pair_field else None
-        encoded = tokenizer(
-            firsts,
-            seconds,
-            add_special_tokens=special_tokens,
-            truncation=max_length is not None,
-            max_length=max_length,
-        )
-        for ids in encoded["input_ids"]:
-            print(json.dumps(tokenizer.convert_ids_to_tokens(ids) if pieces else ids, ensure_ascii=False))
+    with TextInput(input, text_field, pair_field) as source:
+        tokenizer = AlbertTokenizer.from_pretrained(model)
+        texts = iter(source)
+        while window := read_window(texts, _TOKENIZE_WINDOW, source.rows):
+            encoded = tokenizer(
+                [text if isinstance(text, str) else text[0] for text in window],
+                [text[1] for text in window] if pair_field else None,
+                add_special_tokens=special_tokens,
+                truncation=max_length is not None,
+                max_length=max_length,
+            )
+            for ids in encoded["input_ids"]:
+                row = tokenizer.convert_ids_to_tokens(ids) if pieces else ids
+                print(json.dumps(row, ensure_ascii=False))
     sys.stdout.flush()
 
 

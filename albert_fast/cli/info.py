@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import platform
 from importlib.metadata import version
 
 from .. import _core
 from ..checkpoint import heads
-from ..config import AlbertConfig
+from ..model import _core_config
 from ..sources import open_source
 
 
@@ -43,15 +42,6 @@ def build_lines() -> list[str]:
             ("threads", str(_core.default_num_threads())),
         ]
     )
-
-
-def _core_config(config: AlbertConfig) -> _core.ModelConfig:
-    names = (
-        "vocab_size embedding_size hidden_size num_hidden_layers num_hidden_groups inner_group_num "
-        "num_attention_heads intermediate_size max_position_embeddings type_vocab_size hidden_act layer_norm_eps"
-    )
-    values = dataclasses.asdict(config)
-    return _core.ModelConfig(**{name: values[name] for name in names.split()})
 
 
 def _columns(facts: list[tuple[str, str]]) -> list[str]:

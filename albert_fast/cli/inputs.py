@@ -6,7 +6,6 @@ import hashlib
 import json
 import sys
 from collections.abc import Iterator
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -29,14 +28,33 @@ class TextInput:
     """
 
     def __init__(self, path: str, text_field: str | None = None, pair_field: str | None = None) -> None:
-        self.path = path
         self.name = "standard input" if path == "-" else path
         self.is_jsonl = path.endswith(".jsonl") or text_field is not None or pair_field is not None
         self.text_field = text_field or "text"
         self.pair_field = pair_field
         self.rows = 0
+        self._stream = _open(path)
+        self.rewind()
+
+    def rewind(self) -> None:
+        """Begin at the first text again. Raises ``InvalidInputError`` when that is past (standard input)."""
+        if self._stream.seekable():
+            self._stream.seek(0)
+        elif self.rows:
+            raise InvalidInputError(
+                f"input: {self.rows} lines of {self.name} are read and cannot be read again; delete the "
+                f".progress.json file beside the output and run the same command again"
+            )
+        self.rows = 0
         self._hash = hashlib.sha256()
-        self._lines = self._numbered(_open(path))
+        self._lines = self._numbered()
+
+    def __enter__(self) -> TextInput:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._stream is not sys.stdin.buffer:
+            self._stream.close()
 
     @property
     def form(self) -> str:
@@ -53,15 +71,6 @@ class TextInput:
             self.rows += 1
             yield parse(number, line)
 
-    def reopened(self) -> TextInput:
-        """The same input from its start. Raises ``InvalidInputError`` when that is past (standard input)."""
-        if self.path == "-" and self.rows:
-            raise InvalidInputError(
-                f"input: {self.rows} lines of standard input are read and cannot be read again; delete the "
-                f".progress.json file beside the output and run the same command again"
-            )
-        return TextInput(self.path, self.text_field if self.is_jsonl else None, self.pair_field)
-
     def skip(self, rows: int) -> bool:
         """Read past ``rows`` texts without parsing them; False when the input ends before."""
         while self.rows < rows:
@@ -70,16 +79,14 @@ class TextInput:
             self.rows += 1
         return True
 
-    def _numbered(self, stream: BinaryIO) -> Iterator[tuple[int, bytes]]:
+    def _numbered(self) -> Iterator[tuple[int, bytes]]:
         """Numbered lines without their ends; in JSON lines, blank ones are left out."""
-        with nullcontext() if stream is sys.stdin.buffer else stream:
-            for number, line in enumerate(stream, start=1):
-                if number == 1:
-                    line = line.removeprefix(b"\xef\xbb\xbf")
-                if self.is_jsonl and not line.strip():
-                    continue
-                self._hash.update(line)
-                yield number, line.rstrip(b"\r\n")
+        for number, line in enumerate(self._stream, start=1):
+            content = line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line
+            if self.is_jsonl and not content.strip():
+                continue
+            self._hash.update(line)
+            yield number, content.rstrip(b"\r\n")
 
     def _parse_text(self, number: int, line: bytes) -> str:
         try:

@@ -89,7 +89,7 @@ class EncodeJob:
 
     def _finish(self, writer: Writer, journal: Journal) -> None:
         complete = writer.finish(journal.rows)
-        journal.finished = True
+        journal.complete = complete.name
         journal.commit()
         complete.replace(self.out)
         sync_folder(self.out.parent)
@@ -114,7 +114,7 @@ class EncodeJob:
                     f"output: {str(self.out)!r} is half made by another job ({obstacle}); "
                     f"go on with that job, or start this one with --overwrite"
                 )
-            self.source = self.source.reopened()
+            self.source.rewind()
         elif not self.overwrite and _size(partial := beside(self.out, ".partial")):
             raise InvalidInputError(
                 f"output: {str(partial)!r} is there without its journal; delete it or use --overwrite"
@@ -147,6 +147,7 @@ class EncodeJob:
             "albert_fast": version("albert_fast"),
             "model": str(self.encoder.model.name),
             **options,
+            "dtype": self.encoder.model.dtype,
             "input": self.source.form,
             "probe_sha256": probe,
         }
@@ -176,7 +177,9 @@ def _read_journal(out: Path, overwrite: bool) -> Journal | None:
 
 def _only_tidying_left(out: Path, journal: Journal | None) -> bool:
     """Whether a job was killed after its output had got its final name."""
-    return journal is not None and journal.finished and out.exists() and not beside(out, ".partial").exists()
+    if journal is None or not journal.complete:
+        return False
+    return out.exists() and not out.with_name(journal.complete).exists()
 
 
 def _size(path: Path) -> int:

@@ -20,7 +20,7 @@ class Journal:
         rows: texts whose results are in the partial files.
         sizes: committed bytes of each partial file, by suffix.
         input_digest: SHA-256 of the input lines that the rows came from.
-        finished: all is in the partial files; what is left is the renaming.
+        complete: name of the file that only needs its final name; empty while there is none.
     """
 
     path: Path
@@ -28,7 +28,7 @@ class Journal:
     rows: int = 0
     sizes: dict[str, int] = field(default_factory=dict)
     input_digest: str = ""
-    finished: bool = False
+    complete: str = ""
 
     def commit(self) -> None:
         """Make the current state the one that a restart finds, even after a loss of power."""
@@ -47,6 +47,7 @@ class Journal:
         try:
             journal = cls(path, **json.loads(path.read_text()))
             json.dumps([journal.rows + 0, sum(journal.sizes.values()), dict(journal.fingerprint)])
+            path.with_name("_" + journal.complete)
         except FileNotFoundError:
             return None
         except (ValueError, TypeError, AttributeError) as error:

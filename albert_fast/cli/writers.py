@@ -56,7 +56,7 @@ class PartialFile:
 
     def append(self, data: bytes | npt.NDArray[Any]) -> None:
         """Write all of ``data`` at the end."""
-        view = memoryview(data.reshape(-1).view(np.uint8) if isinstance(data, np.ndarray) else data)
+        view = data.reshape(-1).view(np.uint8).data if isinstance(data, np.ndarray) else memoryview(data)
         self.size += self._write(view, self.size)
 
     def overwrite_start(self, data: bytes) -> None:
@@ -98,12 +98,12 @@ class Writer:
         try:
             for suffix in suffixes:
                 self.files[suffix] = PartialFile(beside(out, suffix), sizes.get(suffix, 0))
+            self._rows_file = self.files[".partial"]
+            if self._rows_file.size < self.header_size:
+                self._rows_file.append(bytes(self.header_size))
         except BaseException:
             self.close()
             raise
-        self._rows_file = self.files[".partial"]
-        if self._rows_file.size < self.header_size:
-            self._rows_file.append(bytes(self.header_size))
 
     def append(self, features: Features) -> None:
         """Add a window of rows."""
@@ -294,8 +294,8 @@ def _listed(names: Any) -> str:
 
 def _rows(features: Features, width: int) -> FloatArray:
     if isinstance(features, np.ndarray):
-        return np.ascontiguousarray(features)
-    return np.concatenate([np.empty((0, width), np.float32), *features])
+        return np.ascontiguousarray(features, np.float32)
+    return np.concatenate([np.empty((0, width), np.float32), *features], dtype=np.float32)
 
 
 def _offsets(lengths: npt.NDArray[np.int64]) -> npt.NDArray[np.int32]:
