@@ -36,9 +36,10 @@ def rel_l2(actual: ArrayLike, expected: ArrayLike) -> float:
     got, want = np.asarray(actual, np.float64), np.asarray(expected, np.float64)
     if got.shape != want.shape:
         raise ValueError(f"rel_l2: shapes {got.shape} and {want.shape} differ")
-    difference, norm = _norm(got - want), _norm(want)
-    if norm == 0 and not np.isnan(difference):
-        return 0.0 if difference == 0 else np.inf
+    with np.errstate(invalid="ignore", over="ignore"):  # inf - inf is NaN, and is meant to be
+        difference, norm = _norm(got - want), _norm(want)
+    if norm == 0:
+        return difference if difference == 0 or np.isnan(difference) else np.inf
     return difference / norm
 
 
