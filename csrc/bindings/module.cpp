@@ -3,10 +3,14 @@
 #include <pybind11/stl.h>
 
 #include <exception>
+#include <string>
 
 #include "cpu/runtime/executor.h"
 #include "cpu/table.h"
 #include "kernels/errors.h"
+#ifdef ALBERT_FAST_WITH_CUDA
+#include "runtime/device.h"
+#endif
 
 namespace albert_fast::bindings {
 namespace {
@@ -33,6 +37,14 @@ void translate(std::exception_ptr pointer) {
   }
 }
 
+std::string cuda_unavailable_reason() {
+#ifdef ALBERT_FAST_WITH_CUDA
+  return cuda::unavailable_reason();
+#else
+  return "built without CUDA (no nvcc was found, or ALBERT_FAST_CUDA=OFF)";
+#endif
+}
+
 }  // namespace
 }  // namespace albert_fast::bindings
 
@@ -44,6 +56,7 @@ PYBIND11_MODULE(_core, m) {
   m.def("available_isas", &cpu::available_isas, "CPU instruction sets this machine runs, the best first.");
   m.def("default_isa", &cpu::default_isa, "The one in use: ALBERT_FAST_CPU_ISA, or the best.");
   m.def("default_num_threads", &cpu::default_num_threads, "CPUs this process may run on.");
+  m.def("cuda_unavailable_reason", &bindings::cuda_unavailable_reason, "Empty if a GPU can be used.");
   bindings::register_weights(m);
   bindings::register_encoder(m);
   bindings::register_ops(m);

@@ -22,8 +22,13 @@ WeightForm parse_form(const std::string& name) {
 
 const char* name_of(WeightForm form) { return form == WeightForm::kPacked ? "packed" : "plain"; }
 
+/// float32 or float64 rows, converted to the buffer's dtype if need be.
 void write(WeightBuffer& buffer, const std::string& name, int64_t first_row, const py::array& rows) {
-  const ConstMatrix matrix = as_matrix("rows", rows, buffer.layout().dtype());
+  if (rows.dtype().kind() != 'f' || rows.dtype().itemsize() < 4) {
+    throw InvalidInputError("rows: got " + describe(rows) + ", expected float32 or float64 [n, cols]");
+  }
+  const py::array converted = rows.attr("astype")(numpy_dtype(buffer.layout().dtype()), py::arg("copy") = false);
+  const ConstMatrix matrix = as_matrix("rows", converted, buffer.layout().dtype());
   run_on_cpu(1, [&](Stream stream) { buffer.write(name, first_row, matrix, stream); });
 }
 

@@ -1,0 +1,358 @@
+"""A loaded model: one weight buffer, shared by all iterations, calls and threads."""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from albert_fast import _core, cuda
+from albert_fast.batching import RaggedBatch
+from albert_fast.checkpoint import fill, heads
+from albert_fast.config import AlbertConfig
+from albert_fast.errors import DeviceError, InvalidInputError
+from albert_fast.outputs import AlbertForPreTrainingOutput, AlbertModelOutput
+from albert_fast.sources import WeightSource, open_source
+
+if TYPE_CHECKING:
+    from albert_fast.tokenizer import AlbertTokenizer
+
+Array = npt.NDArray[Any]
+
+DTYPES = ("float32", "float64")
+DEVICES = ("auto", "cpu", "cuda")
+
+_logger = logging.getLogger("albert_fast")
+
+
+def load(
+    model: str | os.PathLike[str] | Any = "albert-xxlarge-v2",
+    *,
+    dtype: str = "float32",
+    device: str = "auto",
+    tokenizer: AlbertTokenizer | None = None,
+    revision: str | None = None,
+    cache_dir: str | os.PathLike[str] | None = None,
+    local_files_only: bool = False,
+) -> Model:
+    """Load a model into one weight buffer.
+
+    Args:
+        model: a Hugging Face id (``albert-xxlarge-v2``, any fine-tuned ALBERT), a folder or weights file, a live
+            transformers ALBERT, or ``random:NAME`` for random weights in the shape of a published model.
+        dtype: ``"float32"``, or ``"float64"`` for checking: slow, portable kernels.
+        device: ``"auto"`` or ``"cpu"``; the CUDA backend has no kernels yet, so ``"cuda"`` raises.
+        tokenizer: used instead of the one that belongs to the model.
+        revision, cache_dir, local_files_only: as in huggingface_hub, for hub ids.
+
+    Returns:
+        A ``Model`` that threads may share.
+
+    Raises:
+        ModelNotFoundError, ConfigError, CheckpointError, MissingDependencyError: as ``open_source`` does.
+        CheckpointError: tensors are missing, extra, misshapen or not finite (named).
+        InvalidInputError, DeviceError: an unknown dtype or device, or one that is not there.
+    """
+    if dtype not in DTYPES:
+        raise InvalidInputError(f"dtype: got {dtype!r}, expected one of {', '.join(DTYPES)}")
+    _check_device(device)
+    hub = {"revision": revision, "cache_dir": cache_dir, "local_files_only": local_files_only}
+    with open_source(model, **hub) as source:  # type: ignore[arg-type]
+        if source.is_random:
+            _logger.warning("%s: weights are random, results mean nothing", source.name)
+        found = heads(source)
+        layout = _core.WeightLayout(_core_config(source.config), dtype=dtype, **found._asdict())
+        weights = _core.WeightBuffer(layout)
+        fill(weights, source)
+        return Model(model, source, weights, tokenizer, hub)
+
+
+def _check_device(device: str) -> None:
+    if device not in DEVICES:
+        raise InvalidInputError(f"device: got {device!r}, expected one of {', '.join(DEVICES)}")
+    if device == "cuda":
+        reason = cuda.why_not() or "this version has no CUDA kernels yet"
+        raise DeviceError(f"device: got 'cuda', expected 'cpu' or 'auto': {reason}")
+
+
+def _core_config(config: AlbertConfig) -> _core.ModelConfig:
+    return _core.ModelConfig(
+        vocab_size=config.vocab_size,
+        embedding_size=config.embedding_size,
+        hidden_size=config.hidden_size,
+        num_hidden_layers=config.num_hidden_layers,
+        num_hidden_groups=config.num_hidden_groups,
+        inner_group_num=config.inner_group_num,
+        num_attention_heads=config.num_attention_heads,
+        intermediate_size=config.intermediate_size,
+        max_position_embeddings=config.max_position_embeddings,
+        type_vocab_size=config.type_vocab_size,
+        hidden_act=config.hidden_act,
+        layer_norm_eps=config.layer_norm_eps,
+    )
+
+
+class Model:
+    """What ``load`` returns. Nothing in it changes after loading, so threads may share it."""
+
+    def __init__(
+        self,
+        requested: Any,
+        source: WeightSource,
+        weights: _core.WeightBuffer,
+        tokenizer: AlbertTokenizer | None,
+        hub: dict[str, Any],
+    ) -> None:
+        self.name: str = source.name
+        self.config: AlbertConfig = source.config
+        self.is_random: bool = source.is_random
+        self.unused_tensors: tuple[str, ...] = source.unused_tensors
+        self.weights = weights
+        self.encoder = _core.Encoder(weights)
+        self.device = "cpu"
+        self._requested = requested
+        self._folder = source.folder
+        self._tokenizer = tokenizer
+        self._hub = hub
+
+    @property
+    def dtype(self) -> str:
+        """``"float32"`` or ``"float64"``."""
+        return self.weights.layout.dtype
+
+    @property
+    def has_pooler(self) -> bool:
+        """Whether the checkpoint brought a pooler."""
+        return self._has("albert.pooler.weight")
+
+    @property
+    def has_mlm_head(self) -> bool:
+        """Whether the checkpoint brought the masked-language-model head."""
+        return self._has("predictions.dense.weight")
+
+    @property
+    def has_sop_head(self) -> bool:
+        """Whether the checkpoint brought the sentence-order head."""
+        return self._has("sop_classifier.classifier.weight")
+
+    def _has(self, tensor: str) -> bool:
+        return any(entry.name == tensor for entry in self.weights.layout.tensors)
+
+    @property
+    def tokenizer(self) -> AlbertTokenizer:
+        """The tokenizer that belongs to the model, loaded when first asked for.
+
+        Raises:
+            ModelNotFoundError: there is no ``spiece.model`` beside the weights.
+        """
+        if self._tokenizer is None:
+            from albert_fast.tokenizer import AlbertTokenizer
+
+            live_name = getattr(self._requested, "name_or_path", None)
+            if isinstance(self._requested, (str, os.PathLike)):
+                place = self._requested
+                is_file = self._folder is not None and not self.is_random and os.path.isfile(place)
+                self._tokenizer = AlbertTokenizer.from_pretrained(self._folder if is_file else place, **self._hub)
+            elif live_name:
+                self._tokenizer = AlbertTokenizer.from_pretrained(live_name, **self._hub)
+            else:
+                raise InvalidInputError(
+                    f"tokenizer: {self.name} does not say where its tokenizer is; pass load(..., tokenizer=...)"
+                )
+        return self._tokenizer
+
+    def open_source(self) -> WeightSource:
+        """The source the weights were read from, opened again."""
+        return open_source(self._requested, **self._hub)
+
+    def state_dict(self) -> dict[str, Array]:
+        """Every tensor in plain form under its checkpoint name, copied out of the weight buffer."""
+        return {tensor.name: self.weights.read(tensor.name) for tensor in self.weights.layout.tensors}
+
+    def encode_ragged(
+        self,
+        tokens: npt.NDArray[np.int32],
+        cu_seqlens: npt.NDArray[np.int32],
+        *,
+        positions: npt.NDArray[np.int32] | None = None,
+        token_types: npt.NDArray[np.int32] | None = None,
+        pooling: str | None = None,
+        normalize: bool = False,
+        num_threads: int | None = None,
+    ) -> Array:
+        """Features of B sequences laid end to end.
+
+        Args:
+            tokens: int32 [T], ids with [CLS] and [SEP].
+            cu_seqlens: int32 [B + 1], sequence b is ``tokens[cu_seqlens[b]:cu_seqlens[b + 1]]``.
+            positions: int32 [T]; by default each sequence counts from 0.
+            token_types: int32 [T]; zeros by default.
+            pooling: ``"mean"``, ``"cls"``, ``"pooler"``, or None for every token.
+            normalize: scale each row to length 1.
+            num_threads: CPUs to use; by default those this process may run on.
+
+        Returns:
+            [B, H], or [T, H] when ``pooling`` is None, of the model's dtype; rows of empty sequences are zeros.
+
+        Raises:
+            InvalidInputError: wrong dtypes, shapes or entries out of range, named with their index.
+        """
+        return self.encoder.encode(
+            tokens, cu_seqlens, positions, token_types, pooling=pooling, normalize=normalize, num_threads=num_threads
+        )
+
+    def forward(
+        self,
+        input_ids: Any,
+        attention_mask: Any = None,
+        token_type_ids: Any = None,
+        position_ids: Any = None,
+        *,
+        output_hidden_states: bool = False,
+        return_dict: bool = True,
+        num_threads: int | None = None,
+    ) -> AlbertModelOutput | tuple[Any, ...]:
+        """The encoder, with the arguments and results of transformers' ``AlbertModel``.
+
+        Args:
+            input_ids: integers [B, S], NumPy, torch (CPU) or nested lists.
+            attention_mask: bool or 0/1 [B, S]; holes are fine.
+            token_type_ids, position_ids: integers [B, S].
+            output_hidden_states: also return the L + 1 hidden states; index 0 is after the E -> H mapping.
+            return_dict: False for a plain tuple.
+            num_threads: CPUs to use.
+
+        Returns:
+            ``last_hidden_state`` [B, S, H], ``pooler_output`` [B, H] (None without a pooler) and, if asked for,
+            ``hidden_states``; torch tensors if ``input_ids`` is one, else NumPy. Where the mask is 0 rows are zeros
+            (transformers computes something there); the pooler takes the first attended token, and gives zeros
+            for a row whose mask is all 0.
+
+        Raises:
+            InvalidTypeError, InvalidInputError: naming the argument and what is wrong with it.
+        """
+        batch = RaggedBatch.from_padded(
+            input_ids, attention_mask, token_type_ids, position_ids, limits=self.config
+        )
+        states = self._hidden_states(batch, output_hidden_states, num_threads)
+        pooled = self._pooled(batch, states[-1], num_threads) if self.has_pooler else None
+        convert = _like(input_ids)
+        padded = tuple(convert(batch.to_padded(rows)) for rows in states)
+        output = AlbertModelOutput(
+            last_hidden_state=padded[-1],
+            pooler_output=None if pooled is None else convert(pooled),
+            hidden_states=padded if output_hidden_states else None,
+        )
+        return output if return_dict else tuple(output)
+
+    __call__ = forward
+
+    def forward_pretraining(
+        self,
+        input_ids: Any,
+        attention_mask: Any = None,
+        token_type_ids: Any = None,
+        position_ids: Any = None,
+        *,
+        mlm_mask: Any = None,
+        output_hidden_states: bool = False,
+        return_dict: bool = True,
+        num_threads: int | None = None,
+    ) -> AlbertForPreTrainingOutput | tuple[Any, ...]:
+        """Both pretraining heads, with the arguments and results of transformers' ``AlbertForPreTraining``.
+
+        Args:
+            mlm_mask: bool [B, S]; logits are computed at these positions only. All positions by default, which for
+                30,000 pieces are 120 KB a token.
+            input_ids, attention_mask, token_type_ids, position_ids: as in ``forward``.
+            output_hidden_states, return_dict, num_threads: as in ``forward``.
+
+        Returns:
+            ``prediction_logits`` [B, S, V] (zeros where the attention mask is 0), or [selected, V] in row-major order
+            of ``mlm_mask``; ``sop_logits`` [B, 2], 0 = in order, 1 = swapped.
+
+        Raises:
+            InvalidInputError: the checkpoint lacks one of the heads, or ``mlm_mask`` is not bool [B, S] or selects
+                a position that the attention mask leaves out.
+        """
+        if not (self.has_mlm_head and self.has_sop_head and self.has_pooler):
+            raise InvalidInputError(
+                f"forward_pretraining: {self.name} lacks the pooler, the MLM head or the SOP head"
+                f" (found: pooler {self.has_pooler}, mlm {self.has_mlm_head}, sop {self.has_sop_head})"
+            )
+        batch = RaggedBatch.from_padded(
+            input_ids, attention_mask, token_type_ids, position_ids, limits=self.config
+        )
+        selected = None if mlm_mask is None else _select(batch, mlm_mask)
+        states = self._hidden_states(batch, output_hidden_states, num_threads)
+        convert = _like(input_ids)
+        if selected is None:
+            prediction = batch.to_padded(self.encoder.mlm_logits(states[-1], num_threads))
+        else:
+            prediction = self.encoder.mlm_logits(np.ascontiguousarray(states[-1][selected]), num_threads)
+        pooled = self._pooled(batch, states[-1], num_threads)
+        output = AlbertForPreTrainingOutput(
+            prediction_logits=convert(prediction),
+            sop_logits=convert(self.encoder.sop_logits(pooled, num_threads)),
+            hidden_states=(
+                tuple(convert(batch.to_padded(rows)) for rows in states) if output_hidden_states else None
+            ),
+        )
+        return output if return_dict else tuple(output)
+
+    def _hidden_states(self, batch: RaggedBatch, every: bool, num_threads: int | None) -> list[Array]:
+        """[T, H] after the mapping and each iteration, or only the last."""
+        arrays = (batch.tokens, batch.cu_seqlens, batch.positions, batch.token_types)
+        if every:
+            return self.encoder.hidden_states(*arrays, num_threads=num_threads)
+        return [self.encoder.encode(*arrays, num_threads=num_threads)]
+
+    def _pooled(self, batch: RaggedBatch, rows: Array, num_threads: int | None) -> Array:
+        """[B, H]: the pooler of each sequence's first token, zeros for empty sequences."""
+        filled = np.flatnonzero(np.diff(batch.cu_seqlens))
+        first = np.ascontiguousarray(rows[batch.cu_seqlens[filled]])
+        pooled = self.encoder.pooler(first, num_threads)
+        if len(filled) == batch.num_sequences:
+            return pooled
+        result = np.zeros((batch.num_sequences, rows.shape[1]), rows.dtype)
+        result[filled] = pooled
+        return result
+
+    def __repr__(self) -> str:
+        random = ", random weights" if self.is_random else ""
+        return f"Model({self.name!r}, {self.dtype}, {self.weights.ops}, {self.weights.nbytes / 1e6:.0f} MB{random})"
+
+
+def _like(given: Any) -> Any:
+    """How results are handed back: as torch tensors over the same memory if ``given`` is one, else as they are."""
+    if type(given).__module__.partition(".")[0] != "torch":
+        return lambda array: array
+    import torch
+
+    return torch.from_numpy
+
+
+def _select(batch: RaggedBatch, mlm_mask: Any) -> npt.NDArray[np.int64]:
+    """Rows of the ragged batch at the positions of ``mlm_mask`` [B, S]."""
+    mask = np.asarray(mlm_mask)
+    origin = batch.origin
+    assert origin is not None  # made by from_padded
+    shape = (origin.batch, origin.length)
+    if mask.dtype != np.bool_ or mask.shape != shape:
+        raise InvalidInputError(
+            f"mlm_mask: got {mask.dtype} {list(mask.shape)}, expected bool {list(shape)}, the shape of input_ids"
+        )
+    flat = np.flatnonzero(mask)
+    rows = np.searchsorted(origin.flat, flat)
+    attended = np.zeros(len(flat), np.bool_)
+    inside = rows < len(origin.flat)
+    attended[inside] = origin.flat[rows[inside]] == flat[inside]
+    if not attended.all():
+        row, column = divmod(int(flat[~attended][0]), origin.length)
+        raise InvalidInputError(
+            f"mlm_mask: got True at row {row}, column {column}, where attention_mask is 0; expected attended positions"
+        )
+    return rows
