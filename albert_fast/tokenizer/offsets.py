@@ -119,18 +119,28 @@ def piece_spans(
     ``vanishes`` tells whether a character alone normalises to nothing.
     """
     characters, positions = surface
-    spans, begin = [], 0
+    spans: list[Span] = []
+    begin = covered = 0
     for piece in pieces:
         end = begin + len(piece)
         visible = begin + len(piece) - len(piece.lstrip(WORD_START))
         first = positions[visible]
-        if visible == end:
-            at = aligned.starts[first] if end < len(characters) else aligned.ends[-1]
-            spans.append((at, at))
-        else:
-            stop = max(positions[end], first + 1)
+        if visible < end:
+            stop = _source_end(positions, end - 1)
             while stop > first + 1 and vanishes(aligned.text[stop - 1]):
                 stop -= 1
             spans.append((aligned.starts[first], aligned.ends[stop - 1]))
-        begin = end
+        else:
+            at = aligned.starts[first] if end < len(characters) else aligned.ends[-1]
+            spans.append((at, max(at, covered)))  # not empty inside a character that expands to several words
+        covered, begin = spans[-1][1], end
     return spans
+
+
+def _source_end(positions: list[int], index: int) -> int:
+    """Where the source of the character at ``index`` ends: at the next different position, which comes later
+    if the source expands to several characters."""
+    following = index + 1
+    while following < len(positions) - 1 and positions[following] == positions[index]:
+        following += 1
+    return max(positions[following], positions[index] + 1)
