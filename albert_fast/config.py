@@ -27,7 +27,7 @@ _INT_RANGES: Final[dict[str, tuple[int, int]]] = {
     "hidden_size": (1, 2**20),
     "num_hidden_layers": (1, 1024),
     "num_hidden_groups": (1, 1024),
-    "inner_group_num": (1, 1024),
+    "inner_group_num": (1, 64),
     "num_attention_heads": (1, 2**20),
     "intermediate_size": (1, 2**20),
     "max_position_embeddings": (1, 2**20),
