@@ -119,16 +119,20 @@ def verify(
     """Compare the model, stage by stage, with float64 arithmetic; exit 1 if an error is too large."""
     from ..verify import verify as check
 
-    typer.echo(check(resolve_model(model, device, dtype)))
+    report = check(resolve_model(model, device, dtype), raise_on_failure=False)
+    typer.echo(report)
+    if not report.passed:
+        raise VerificationError(f"{report.model}: at least one stage is above its bound")
 
 
 @app.command()
 def info(
     model: Annotated[
-        str | None, typer.Argument(help="A model to describe; without one, the build and the machine.")
+        str | None,
+        typer.Option("--model", "-m", help="A model to describe beside the build and the machine."),
     ] = None,
 ) -> None:
-    """Describe a model (without loading its weights), or this build and machine."""
+    """Describe this build and machine, and a model (without loading its weights)."""
     from .info import build_lines, model_lines
 
     typer.echo("\n".join(build_lines() if model is None else model_lines(model)))
