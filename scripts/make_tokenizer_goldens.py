@@ -5,9 +5,9 @@ every kind.
     goldens/bin/python scripts/make_tokenizer_goldens.py --vocabulary albert_fast/data/spiece.model \
         --output tests/data/tokenizer/own.json --count 500
 
-The published vocabulary's goldens, ``real.json``, are made the same way from its spiece.model (``--count 150``). Random
-characters are taken from Unicode 3.2, so that every supported Python version knows them and normalises them
-alike.
+The published vocabulary's goldens, ``real.json``, are made the same way from its spiece.model (``--count
+150``). Random characters are taken from Unicode 3.2, so that every supported Python version knows them and
+normalises them alike.
 """
 
 # ruff: noqa: SIM905  (a text split at spaces reads better here than a list of a hundred strings)

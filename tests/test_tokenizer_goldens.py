@@ -1,6 +1,7 @@
 """Ids, decoding, truncation and padding equal the slow AlbertTokenizer's of transformers 4.57.3.
 
-``scripts/make_tokenizer_goldens.py`` made the goldens: for our own vocabulary (always run) and for the published one.
+``scripts/make_tokenizer_goldens.py`` made the goldens: for our own vocabulary (always run) and for the
+published one.
 """
 
 from __future__ import annotations

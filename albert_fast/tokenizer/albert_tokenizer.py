@@ -304,18 +304,19 @@ class AlbertTokenizer:
 
     def _ids(self, texts: list[str], num_threads: int | None) -> list[list[int]]:
         """The ids of each text: all parts of all texts go to SentencePiece at once."""
-        split = [self._normalizer.split(text) for text in texts]
-        parts = [
-            self._normalizer.normalize(text[segment.start : segment.end])
-            for text, segments in zip(texts, split, strict=True)
-            for segment in segments
-            if segment.special is None
-        ]
+        rules = self._normalizer
+        split = [None if rules.is_plain(text) else rules.split(text) for text in texts]
+        parts: list[str] = []
+        for text, segments in zip(texts, split, strict=True):
+            if segments is None:
+                parts.append(rules.normalize(text))
+            else:
+                parts.extend(rules.normalize(text[s.start : s.end]) for s in segments if s.special is None)
         encoded = self._vocabulary.encode_ids(parts, num_threads)
         special_ids = self._vocabulary.special_ids
         rows = []
         for segments in split:
-            if len(segments) == 1 and segments[0].special is None:
+            if segments is None:
                 rows.append(next(encoded))
                 continue
             row: list[int] = []

@@ -67,7 +67,10 @@ def _from_hub(
     name: str, revision: str | None, cache_dir: str | os.PathLike[str] | None, local_files_only: bool
 ) -> TokenizerFiles:
     from huggingface_hub import hf_hub_download
-    from huggingface_hub.utils import EntryNotFoundError  # type: ignore[attr-defined]  # its home before 0.25
+    from huggingface_hub.utils import (  # type: ignore[attr-defined]  # their home before 0.25
+        EntryNotFoundError,
+        LocalEntryNotFoundError,
+    )
 
     from albert_fast.sources.hub import hub_id
 
@@ -88,9 +91,12 @@ def _from_hub(
         ) from error
     try:
         config = fetch(CONFIG_FILE, vocabulary.parent.name)  # the cache keeps files under snapshots/COMMIT/
-    except EntryNotFoundError:
-        return TokenizerFiles(_read(vocabulary), str(vocabulary), {})
     except Exception as error:
+        absent = isinstance(error, EntryNotFoundError) and (
+            local_files_only or not isinstance(error, LocalEntryNotFoundError)
+        )
+        if absent:
+            return TokenizerFiles(_read(vocabulary), str(vocabulary), {})
         raise ModelNotFoundError(
             f"tokenizer {name}: hub id {repo!r} gave no {CONFIG_FILE} ({error})"
         ) from error

@@ -56,6 +56,11 @@ def windows(
     """Yield overlapping parts that together cover the text that is too long; each next one repeats
     ``stride`` tokens.
     """
+    if second is not None and strategy == "longest_first":
+        raise InvalidInputError(
+            f"truncation: got 'longest_first' with return_overflowing_tokens for {where}, a pair, expected"
+            " 'only_first' or 'only_second'"
+        )
     kept_first, kept_second = kept_lengths(first, second, budget, strategy, where)
     if (kept_first, kept_second) == (first, second):
         yield Kept(range(first), None if second is None else range(second))
