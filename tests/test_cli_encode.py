@@ -142,9 +142,11 @@ def test_standard_input(tmp_path, monkeypatch, expected):
     np.testing.assert_array_equal(np.load(tmp_path / "out.npy"), expected)
 
 
-def test_line_ends_and_byte_order_mark(tmp_path, expected):
-    path = tmp_path / "windows.txt"
-    path.write_bytes(b"\xef\xbb\xbf" + "".join(text + "\r\n" for text in TEXTS).encode())
+@pytest.mark.parametrize("name", ["windows.txt", "windows.jsonl"])
+def test_line_ends_and_byte_order_mark(tmp_path, expected, name):
+    path = tmp_path / name
+    lines = TEXTS if name == "windows.txt" else [json.dumps({"text": text}) for text in TEXTS]
+    path.write_bytes(b"\xef\xbb\xbf" + "".join(line + "\r\n" for line in lines).encode())
     assert encode(path, tmp_path / "out.npy") == 0
     np.testing.assert_array_equal(np.load(tmp_path / "out.npy"), expected)
 
@@ -256,12 +258,15 @@ def test_parquet_without_pyarrow(tmp_path, source, capsys, monkeypatch):
 def test_parquet_row_groups_depend_on_the_rows_alone(tmp_path, monkeypatch):
     import pyarrow.parquet as pq
 
-    monkeypatch.setattr("albert_fast.cli.writers._ROW_GROUP_VALUES", 32 * 40)
     source = write_lines(tmp_path / "in.txt", 100)
+    monkeypatch.setattr("albert_fast.cli.writers._ROW_GROUP_VALUES", 32 * 40)
     assert encode(source, tmp_path / "pooled.parquet") == 0
     metadata = pq.read_metadata(tmp_path / "pooled.parquet")
     assert [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)] == [40, 40, 20]
+    monkeypatch.setattr("albert_fast.cli.writers._ROW_GROUP_VALUES", 32 * 8)
     assert encode(source, tmp_path / "tokens.parquet", "--pooling", "none") == 0
+    metadata = pq.read_metadata(tmp_path / "tokens.parquet")
+    assert min(metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)) > 0
     lines = source.read_text().splitlines()
     expected = albert_fast.encoding.encode(lines, "random:tiny", pooling=None)
     for row, features in zip(read_tokens(tmp_path / "tokens.parquet"), expected, strict=True):

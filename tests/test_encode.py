@@ -115,6 +115,15 @@ def test_pairs_are_tuples_or_lists_and_differ_from_their_parts(model):
     assert not np.array_equal(pair, joined)
 
 
+def test_tokens_and_their_types_reach_the_model(model):
+    [(ids, types)] = model.tokenizer.encode_ragged([("a b", "c d")], max_length=512)
+    assert 0 < sum(types) < len(types)
+    direct = model.encode_ragged(
+        np.array(ids, np.int32), np.array([0, len(ids)], np.int32), token_types=np.array(types, np.int32)
+    )
+    np.testing.assert_array_equal(encode([("a b", "c d")], model, None)[0], direct)
+
+
 def test_long_texts_are_cut(model):
     text = "word " * 600
     assert [len(f) for f in encode([text], model, None)] == [512]
@@ -294,6 +303,7 @@ def test_the_last_model_stays_loaded_and_only_that(monkeypatch, tmp_path):
     loaded = []
 
     def counting_load(name, *, device, dtype):
+        assert encoding._last_model._model is None, "two models at once"
         loaded.append((str(name), device, dtype))
         return load(TINY)
 
