@@ -53,6 +53,8 @@ def test_offsets_properties(tokenizer: AlbertTokenizer, text: str) -> None:
         if token in SPECIAL_TOKENS:
             assert text[start:end].lower() == token.lower()
             continue
+        if tokenizer._normalizer.remove_space:
+            assert text[start:end] == text[start:end].strip()
         piece = token.replace(WORD_START, "").replace("\u03c2", "\u03c3")
         surface = surface_form(tokenizer, text[start:end])
         shares = (i > 0 and spans[i - 1][1] > start) or (i + 1 < len(spans) and spans[i + 1][0] < end)
@@ -99,3 +101,10 @@ def test_a_mark_counts_to_the_letter_before_it() -> None:
     assert unicodedata.combining(text[3])
     _, spans = tokens_and_spans(TOKENIZER, text)
     assert spans[0] == (0, 4)
+
+
+def test_invisible_characters_around_a_token_are_left_out() -> None:
+    text = "\u200b war\x01\u200b\u00a8 \x02no\u00b4"
+    tokens, spans = tokens_and_spans(TOKENIZER, text)
+    assert tokens == ["\u2581war", "\u2581no"]
+    assert [text[start:end] for start, end in spans] == ["war", "no"]

@@ -51,9 +51,7 @@ class AlbertTokenizer:
         model_max_length: int = DEFAULT_MAX_LENGTH,
     ) -> None:
         if not isinstance(model, bytes):
-            raise InvalidTypeError(
-                f"model: got {type(model).__name__}, expected the bytes of a {VOCABULARY_FILE}"
-            )
+            raise InvalidTypeError(f"model: got {type(model).__name__}, expected the bytes of a {VOCABULARY_FILE}")
         self.model_max_length = as_integer(model_max_length, "model_max_length", 1)
         self._normalizer = Normalizer(do_lower_case, keep_accents, remove_space)
         self._vocabulary = Vocabulary(model, name)
@@ -229,9 +227,7 @@ class AlbertTokenizer:
         limit = self._check_max_length(max_length, pairs, frame)
         tokens = self._encode_pairs(pairs, num_threads, with_spans=return_offsets_mapping)
         kept = [self._keep(i, pair, frame, limit, strategy, overlap) for i, pair in enumerate(tokens)]
-        columns = stack(
-            frame.row(*pair, part) for pair, parts in zip(tokens, kept, strict=True) for part in parts
-        )
+        columns = stack(frame.row(*pair, part) for pair, parts in zip(tokens, kept, strict=True) for part in parts)
         if pad_to != "do_not_pad":
             longest = max(map(len, columns["input_ids"]), default=0)
             pad(columns, limit if pad_to == "max_length" else longest, self.pad_token_id, side)
@@ -294,9 +290,7 @@ class AlbertTokenizer:
                 run, after_special = [], True
         return (text + self._vocabulary.decode(run)).strip()
 
-    def batch_decode(
-        self, sequences: Iterable[Iterable[int]], skip_special_tokens: bool = False
-    ) -> list[str]:
+    def batch_decode(self, sequences: Iterable[Iterable[int]], skip_special_tokens: bool = False) -> list[str]:
         """Return ``decode`` of each sequence."""
         return [self.decode(ids, skip_special_tokens) for ids in sequences]
 
@@ -380,6 +374,5 @@ class AlbertTokenizer:
     def _check_ids(self, ids: Iterable[int]) -> list[int]:
         values = ids.tolist() if hasattr(ids, "tolist") else ids
         return [
-            as_integer(i, "ids", 0, self.vocab_size - 1)
-            for i in (values if isinstance(values, list) else list(values))
+            as_integer(i, "ids", 0, self.vocab_size - 1) for i in (values if isinstance(values, list) else list(values))
         ]

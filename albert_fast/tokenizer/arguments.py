@@ -24,8 +24,7 @@ def check_text(value: object, where: str) -> str:
         raise InvalidTypeError(f"{where}: got {type(value).__name__}, expected a string")
     if not value.isascii() and (found := _SURROGATE.search(value)):
         raise InvalidInputError(
-            f"{where}: lone surrogate U+{ord(found.group()):04X} at position {found.start()},"
-            " expected valid Unicode"
+            f"{where}: lone surrogate U+{ord(found.group()):04X} at position {found.start()}, expected valid Unicode"
         )
     return value
 
@@ -37,20 +36,14 @@ def as_pair(value: object, where: str) -> Pair:
     if not isinstance(value, (tuple, list)):
         raise InvalidTypeError(f"{where}: got {type(value).__name__}, expected a string or a pair of strings")
     if len(value) != 2:
-        raise InvalidInputError(
-            f"{where}: got a {type(value).__name__} of {len(value)}, expected a pair of strings"
-        )
+        raise InvalidInputError(f"{where}: got a {type(value).__name__} of {len(value)}, expected a pair of strings")
     return check_text(value[0], f"{where}[0]"), check_text(value[1], f"{where}[1]")
 
 
 def as_list(value: object, where: str) -> list[object]:
     """Return the elements of a list, an array of strings or another sequence; a string is not one."""
-    if isinstance(value, (str, bytes, dict)) or not (
-        hasattr(value, "__len__") and hasattr(value, "__iter__")
-    ):
-        raise InvalidTypeError(
-            f"{where}: got {type(value).__name__}, expected a string or a sequence of strings"
-        )
+    if isinstance(value, (str, bytes, dict)) or not (hasattr(value, "__len__") and hasattr(value, "__iter__")):
+        raise InvalidTypeError(f"{where}: got {type(value).__name__}, expected a string or a sequence of strings")
     return list(value)
 
 
@@ -58,9 +51,7 @@ def as_pairs(text: object, text_pair: object) -> tuple[list[Pair], bool]:
     """Return the texts of a call as pairs, and whether it was given a single text rather than a list."""
     if isinstance(text, str):
         if text_pair is not None and not isinstance(text_pair, str):
-            raise InvalidTypeError(
-                f"text_pair: got {type(text_pair).__name__}, expected a string as text is one"
-            )
+            raise InvalidTypeError(f"text_pair: got {type(text_pair).__name__}, expected a string as text is one")
         second = None if text_pair is None else check_text(text_pair, "text_pair")
         return [(check_text(text, "text"), second)], True
     texts = as_list(text, "text")
@@ -77,9 +68,7 @@ def as_pairs(text: object, text_pair: object) -> tuple[list[Pair], bool]:
 
 def as_integer(value: object, where: str, lowest: int, highest: int | None = None) -> int:
     """Return an integer of the range ``lowest..highest`` (no upper end if None); a bool is not one."""
-    expected = (
-        f"an integer in {lowest}..{highest}" if highest is not None else f"an integer of at least {lowest}"
-    )
+    expected = f"an integer in {lowest}..{highest}" if highest is not None else f"an integer of at least {lowest}"
     try:
         number = operator.index(value) if not isinstance(value, bool) else None  # type: ignore[arg-type]  # the check
     except TypeError:
@@ -106,8 +95,7 @@ def as_strategy(truncation: Any, max_length: int | None, padding: Padding) -> St
         return "longest_first" if truncation else "do_not_truncate"
     if truncation not in STRATEGIES:
         raise InvalidInputError(
-            f"truncation: got {truncation!r}, expected True, False or one of"
-            f" {', '.join(map(repr, STRATEGIES))}"
+            f"truncation: got {truncation!r}, expected True, False or one of {', '.join(map(repr, STRATEGIES))}"
         )
     return truncation  # type: ignore[no-any-return]  # one of STRATEGIES
 

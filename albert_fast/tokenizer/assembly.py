@@ -56,24 +56,21 @@ class Frame:
     def row(self, first: Tokens, second: Tokens | None, kept: Kept) -> dict[str, list[Any]]:
         """Return every column for the tokens that are kept."""
         part = slice(kept.first.start, kept.first.stop)
-        n = len(kept.first)
-        ids, spans = first.ids[part], first.spans[part]
-        m = None if kept.second is None else len(kept.second)
+        ids, spans, n, m = first.ids[part], first.spans[part], len(kept.first), None
         second_ids: list[int] | None = None
         second_spans: list[Span] | None = None
         if second is not None and kept.second is not None:
-            second_part = slice(kept.second.start, kept.second.stop)
-            second_ids, second_spans = second.ids[second_part], second.spans[second_part]
-        ones = None if m is None else [1] * m
-        zeros = None if m is None else [0] * m
-        no_text: list[int | None] = [0] * n
+            part, m = slice(kept.second.start, kept.second.stop), len(kept.second)
+            second_ids, second_spans = second.ids[part], second.spans[part]
+        text_of: list[int | None] = [0] * n
+        partner_of: list[int | None] | None = None if m is None else [1] * m
         return {
             "input_ids": self.ids(ids, second_ids),
             "token_type_ids": self.token_types(n, m),
-            "special_tokens_mask": self._around([0] * n, zeros, 1, 1),
-            "offset_mapping": self._around(spans, second_spans, (0, 0), (0, 0)),
-            "sequence_ids": self._around(no_text, None if ones is None else list(ones), None, None),
             "attention_mask": [1] * (n + (m or 0) + self.count(m is not None)),
+            "special_tokens_mask": self._around([0] * n, None if m is None else [0] * m, 1, 1),
+            "offset_mapping": self._around(spans, second_spans, (0, 0), (0, 0)),
+            "sequence_ids": self._around(text_of, partner_of, None, None),
         }
 
     def _around(self, first: list[_T], second: list[_T] | None, opening: _T, closing: _T) -> list[_T]:
@@ -92,9 +89,7 @@ def stack(rows: Iterable[dict[str, list[Any]]]) -> dict[str, list[list[Any]]]:
     return columns
 
 
-def pad(
-    columns: dict[str, list[list[Any]]], length: int, pad_id: int, side: Literal["right", "left"]
-) -> None:
+def pad(columns: dict[str, list[list[Any]]], length: int, pad_id: int, side: Literal["right", "left"]) -> None:
     """Pad every row that is shorter than ``length``, in place."""
     for name, rows in columns.items():
         fill = [_FILL.get(name, pad_id)]

@@ -126,7 +126,8 @@ def piece_spans(
         visible = begin + len(piece) - len(piece.lstrip(WORD_START))
         first = positions[visible]
         if visible < end:
-            stop = _source_end(positions, end - 1)
+            # the next piece starts at the same place if both are parts of one expanded character
+            stop = max(positions[end], positions[end - 1] + 1)
             while stop > first + 1 and vanishes(aligned.text[stop - 1]):
                 stop -= 1
             spans.append((aligned.starts[first], aligned.ends[stop - 1]))
@@ -135,12 +136,3 @@ def piece_spans(
             spans.append((at, max(at, covered)))  # not empty inside a character that expands to several words
         covered, begin = spans[-1][1], end
     return spans
-
-
-def _source_end(positions: list[int], index: int) -> int:
-    """Where the source of the character at ``index`` ends: at the next different position, which comes later
-    if the source expands to several characters."""
-    following = index + 1
-    while following < len(positions) - 1 and positions[following] == positions[index]:
-        following += 1
-    return max(positions[following], positions[index] + 1)

@@ -58,9 +58,7 @@ def _from_paths(vocabulary: Path, config: Path) -> TokenizerFiles:
         raise ModelNotFoundError(
             f"{vocabulary.parent}: no {vocabulary.name} in this folder, expected ALBERT's vocabulary"
         )
-    return TokenizerFiles(
-        _read(vocabulary), str(vocabulary), read_options(config) if config.is_file() else {}
-    )
+    return TokenizerFiles(_read(vocabulary), str(vocabulary), read_options(config) if config.is_file() else {})
 
 
 def _from_hub(
@@ -77,9 +75,7 @@ def _from_hub(
     repo, cache = hub_id(name), None if cache_dir is None else os.fspath(cache_dir)
 
     def fetch(file: str, at: str | None) -> Path:
-        return Path(
-            hf_hub_download(repo, file, revision=at, cache_dir=cache, local_files_only=local_files_only)
-        )
+        return Path(hf_hub_download(repo, file, revision=at, cache_dir=cache, local_files_only=local_files_only))
 
     try:
         vocabulary = fetch(VOCABULARY_FILE, revision)
@@ -97,9 +93,7 @@ def _from_hub(
         )
         if absent:
             return TokenizerFiles(_read(vocabulary), str(vocabulary), {})
-        raise ModelNotFoundError(
-            f"tokenizer {name}: hub id {repo!r} gave no {CONFIG_FILE} ({error})"
-        ) from error
+        raise ModelNotFoundError(f"tokenizer {name}: hub id {repo!r} gave no {CONFIG_FILE} ({error})") from error
     return TokenizerFiles(_read(vocabulary), str(vocabulary), read_options(config))
 
 
@@ -153,10 +147,6 @@ def _check_special_tokens(config: dict[str, Any], path: Path) -> None:
     for entry in entries:
         content = entry.get("content") if isinstance(entry, dict) else entry
         if content not in SPECIAL_TOKENS:
-            raise ConfigError(
-                f"{path}: added token {content!r}, expected none besides {', '.join(SPECIAL_TOKENS)}"
-            )
+            raise ConfigError(f"{path}: added token {content!r}, expected none besides {', '.join(SPECIAL_TOKENS)}")
         if bool(entry.get("lstrip")) != (content == MASK) or entry.get("rstrip") or entry.get("single_word"):
-            raise ConfigError(
-                f"{path}: {content!r} strips white space or matches words in a way that is not supported"
-            )
+            raise ConfigError(f"{path}: {content!r} strips white space or matches words in a way that is not supported")

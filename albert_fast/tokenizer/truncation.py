@@ -20,9 +20,7 @@ class Kept(NamedTuple):
     second: range | None
 
 
-def kept_lengths(
-    first: int, second: int | None, budget: int, strategy: Strategy, where: str
-) -> tuple[int, int | None]:
+def kept_lengths(first: int, second: int | None, budget: int, strategy: Strategy, where: str) -> tuple[int, int | None]:
     """Return how many tokens stay of a text of ``first`` tokens and a second one of ``second`` (None: no
     pair).
 
@@ -50,9 +48,7 @@ def kept_lengths(
     return first - excess, second
 
 
-def windows(
-    first: int, second: int | None, budget: int, strategy: Strategy, stride: int, where: str
-) -> Iterator[Kept]:
+def windows(first: int, second: int | None, budget: int, strategy: Strategy, stride: int, where: str) -> Iterator[Kept]:
     """Yield overlapping parts that together cover the text that is too long; each next one repeats
     ``stride`` tokens.
     """

@@ -59,9 +59,7 @@ class Vocabulary:
         # text or end in a digit and a comma, but only if all its characters are unknown: then ids alone do
         # not tell.
         known = set(self.pieces)
-        self._unknown_needs_text = "," not in known or any(
-            known.isdisjoint(token) for token in SPECIAL_TOKENS
-        )
+        self._unknown_needs_text = "," not in known or any(known.isdisjoint(token) for token in SPECIAL_TOKENS)
         self._vanishing: dict[str, bool] = {}
 
     def __reduce__(self) -> tuple[type[Vocabulary], tuple[bytes, str]]:
@@ -73,11 +71,7 @@ class Vocabulary:
 
     def encode(self, text: str) -> list[str]:
         """Return the pieces of one normalised text, the digit-and-comma rule applied: the definition."""
-        return [
-            part
-            for piece in self._processor.encode(text, out_type=str)
-            for part in self._without_comma(piece)
-        ]
+        return [part for piece in self._processor.encode(text, out_type=str) for part in self._without_comma(piece)]
 
     def encode_ids(self, texts: Sequence[str], num_threads: int | None = None) -> Iterator[list[int]]:
         """Yield, text by text, the ids of ``encode``'s pieces, computed in batches on several threads."""
@@ -157,9 +151,7 @@ def _check_complete(model: bytes, name: str) -> None:
             tag, position = _varint(model, position)
             length, position = _varint(model, position)
             if tag & 7 != _LENGTH_DELIMITED or position + length > len(model):
-                raise CheckpointError(
-                    f"{name}: damaged SentencePiece model (bad record before byte {position})"
-                )
+                raise CheckpointError(f"{name}: damaged SentencePiece model (bad record before byte {position})")
             seen.add(tag >> 3)
             position += length
     except IndexError:
