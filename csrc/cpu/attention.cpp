@@ -22,6 +22,10 @@ namespace {
 constexpr int64_t kKeyBlock = 64;
 static_assert(kKeyBlock % kPanel == 0);
 
+/// One chain of multiply-adds of a score; a head_dim above it adds up blocks. Shorter than kDepthBlock, because an
+/// error of a score is a relative error of p.
+constexpr int64_t kScoreDepth = 64;
+
 int64_t round_up(int64_t n, int64_t multiple) { return ceil_div(n, multiple) * multiple; }
 
 /// One worker's scratch, for sequences of up to S and heads of D.
@@ -74,8 +78,8 @@ void pack_keys_and_values(const Head& head, const Buffers& buffers) {
 void score_block(const Head& head, const Buffers& buffers, int rows, int64_t key0, int64_t keys) {
   for (int64_t j = 0; j < keys; j += kPanel) {
     const real* panel = buffers.keys + (key0 + j) * head.d;
-    for (int64_t k = 0; k < head.d; k += kDepthBlock) {
-      multiply_tile(rows, buffers.query + k * kTileRows, panel + k * kPanel, min(kDepthBlock, head.d - k),
+    for (int64_t k = 0; k < head.d; k += kScoreDepth) {
+      multiply_tile(rows, buffers.query + k * kTileRows, panel + k * kPanel, min(kScoreDepth, head.d - k),
                     buffers.scores + j, kKeyBlock, k == 0 ? Into::kOverwrite : Into::kAdd);
     }
   }

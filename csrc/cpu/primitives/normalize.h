@@ -19,10 +19,12 @@ inline real reduce_row(const real* x, int64_t n, F f) {
   return sum((sums[0] + sums[1]) + (sums[2] + sums[3])) + tail;
 }
 
-/// y = (x - mean) / sqrt(var + eps) * gamma + beta over n numbers; y may be x. Two passes: the variance is summed
-/// from differences to the mean, which does not cancel.
+/// y = (x - mean) / sqrt(var + eps) * gamma + beta over n numbers; y may be x. The variance is summed from differences
+/// to the mean, which does not cancel, and the mean is corrected by the mean of those differences, which is what its
+/// own rounding left over.
 inline void normalize_row(const real* x, const real* gamma, const real* beta, real eps, int64_t n, real* y) {
-  const real mean = reduce_row(x, n, [](vec v) { return v; }) / real(n);
+  const vec rough = broadcast(reduce_row(x, n, [](vec v) { return v; }) / real(n));
+  const real mean = rough[0] + reduce_row(x, n, [rough](vec v) { return v - rough; }) / real(n);
   const vec center = broadcast(mean);
   const real variance = reduce_row(x, n, [center](vec v) { return (v - center) * (v - center); }) / real(n);
   const real scale = 1 / real(__builtin_sqrt(double(variance) + double(eps)));
