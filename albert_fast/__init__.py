@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from albert_fast.model import Model as Model
     from albert_fast.model import load as load
     from albert_fast.tokenizer import AlbertTokenizer as AlbertTokenizer
-    from albert_fast.verify import verify as verify
+    from albert_fast.verification import verify as verify
 
 __version__ = "0.1.0"
 
@@ -29,7 +29,7 @@ _HOMES = {
     "encode": "encoding",
     "encode_iter": "encoding",
     "load": "model",
-    "verify": "verify",
+    "verify": "verification",
 }
 
 __all__ = ["AlbertConfig", "AlbertTokenizer", "Model", "encode", "encode_iter", "load", "verify"]

@@ -136,7 +136,14 @@ class Ops:
         num_threads: int | None = None,
     ) -> None: ...
     def layer_norm(
-        self, x: Floats, gamma: Floats, beta: Floats, eps: float, *, out: Floats, num_threads: int | None = None
+        self,
+        x: Floats,
+        gamma: Floats,
+        beta: Floats,
+        eps: float,
+        *,
+        out: Floats,
+        num_threads: int | None = None,
     ) -> None: ...
     def attention(
         self, qkv: Floats, cu_seqlens: Ints, num_heads: int, *, out: Floats, num_threads: int | None = None

@@ -4,32 +4,18 @@ at once."""
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from albert_fast.errors import CheckpointError
+from albert_fast.layout import Heads, Shape, expected_shapes
 from albert_fast.sources import WeightSource, row_blocks
-from albert_fast.sources.names import (
-    Shape,
-    expected_shapes,
-    mlm_head_shapes,
-    pooler_shapes,
-    sop_head_shapes,
-)
 
 if TYPE_CHECKING:
     from albert_fast import _core
 
 _MOST_NAMES_SHOWN: Final = 12
-
-
-class Heads(NamedTuple):
-    """Which parts beside the encoder a checkpoint holds; fields are named as in ``_core.WeightLayout``."""
-
-    pooler: bool
-    mlm_head: bool
-    sop_head: bool
 
 
 def heads(source: WeightSource) -> Heads:
@@ -39,14 +25,8 @@ def heads(source: WeightSource) -> Heads:
     in part), every wrong shape, and every tensor in ALBERT's own namespaces that the configuration has no
     place for.
     """
-    names = set(source.tensor_names)
-    config = source.config
-    found = Heads(
-        pooler=not names.isdisjoint(pooler_shapes(config)),
-        mlm_head=not names.isdisjoint(mlm_head_shapes(config)),
-        sop_head=not names.isdisjoint(sop_head_shapes(config)),
-    )
-    wanted = expected_shapes(config, **found._asdict())
+    found = Heads.of(source.tensor_names)
+    wanted = expected_shapes(source.config, found)
     _require(source, wanted, unexpected=[name for name in source.tensor_names if name not in wanted])
     return found
 

@@ -14,6 +14,7 @@ from albert_fast.batching import RaggedBatch
 from albert_fast.checkpoint import fill, heads
 from albert_fast.config import AlbertConfig
 from albert_fast.errors import DeviceError, InvalidInputError
+from albert_fast.layout import Heads, weight_layout
 from albert_fast.outputs import AlbertForPreTrainingOutput, AlbertModelOutput
 from albert_fast.sources import WeightSource, open_source
 
@@ -63,9 +64,7 @@ def load(
     with open_source(model, **hub) as source:  # type: ignore[arg-type]
         if source.is_random:
             _logger.warning("%s: weights are random, results mean nothing", source.name)
-        found = heads(source)
-        layout = _core.WeightLayout(_core_config(source.config), dtype=dtype, **found._asdict())
-        weights = _core.WeightBuffer(layout)
+        weights = _core.WeightBuffer(weight_layout(source.config, heads(source), dtype))
         fill(weights, source)
         return Model(model, source, weights, tokenizer, hub)
 
@@ -76,23 +75,6 @@ def _check_device(device: str) -> None:
     if device == "cuda":
         reason = cuda.why_not() or "this version has no CUDA kernels yet"
         raise DeviceError(f"device: got 'cuda', expected 'cpu' or 'auto': {reason}")
-
-
-def _core_config(config: AlbertConfig) -> _core.ModelConfig:
-    return _core.ModelConfig(
-        vocab_size=config.vocab_size,
-        embedding_size=config.embedding_size,
-        hidden_size=config.hidden_size,
-        num_hidden_layers=config.num_hidden_layers,
-        num_hidden_groups=config.num_hidden_groups,
-        inner_group_num=config.inner_group_num,
-        num_attention_heads=config.num_attention_heads,
-        intermediate_size=config.intermediate_size,
-        max_position_embeddings=config.max_position_embeddings,
-        type_vocab_size=config.type_vocab_size,
-        hidden_act=config.hidden_act,
-        layer_norm_eps=config.layer_norm_eps,
-    )
 
 
 class Model:
@@ -113,6 +95,7 @@ class Model:
         self.weights = weights
         self.encoder = _core.Encoder(weights)
         self.device = "cpu"
+        self._heads = Heads.of(tensor.name for tensor in weights.layout.tensors)
         self._requested = requested
         self._folder = source.folder
         self._tokenizer = tokenizer
@@ -126,20 +109,17 @@ class Model:
     @property
     def has_pooler(self) -> bool:
         """Whether the checkpoint brought a pooler."""
-        return self._has("albert.pooler.weight")
+        return self._heads.pooler
 
     @property
     def has_mlm_head(self) -> bool:
         """Whether the checkpoint brought the masked-language-model head."""
-        return self._has("predictions.dense.weight")
+        return self._heads.mlm_head
 
     @property
     def has_sop_head(self) -> bool:
         """Whether the checkpoint brought the sentence-order head."""
-        return self._has("sop_classifier.classifier.weight")
-
-    def _has(self, tensor: str) -> bool:
-        return any(entry.name == tensor for entry in self.weights.layout.tensors)
+        return self._heads.sop_head
 
     @property
     def tokenizer(self) -> AlbertTokenizer:
@@ -151,18 +131,20 @@ class Model:
         if self._tokenizer is None:
             from albert_fast.tokenizer import AlbertTokenizer
 
-            live_name = getattr(self._requested, "name_or_path", None)
-            if isinstance(self._requested, (str, os.PathLike)):
-                place = self._requested
-                is_file = self._folder is not None and not self.is_random and os.path.isfile(place)
-                self._tokenizer = AlbertTokenizer.from_pretrained(self._folder if is_file else place, **self._hub)
-            elif live_name:
-                self._tokenizer = AlbertTokenizer.from_pretrained(live_name, **self._hub)
-            else:
-                raise InvalidInputError(
-                    f"tokenizer: {self.name} does not say where its tokenizer is; pass load(..., tokenizer=...)"
-                )
+            self._tokenizer = AlbertTokenizer.from_pretrained(self._tokenizer_place(), **self._hub)
         return self._tokenizer
+
+    def _tokenizer_place(self) -> str | os.PathLike[str]:
+        """Where the tokenizer is looked for: the place of the weights, or what a live model says of itself."""
+        if isinstance(self._requested, (str, os.PathLike)):
+            # A weights file has its vocabulary beside it; everything else is a place the tokenizer knows too.
+            return self._folder if self._folder and os.path.isfile(self._requested) else self._requested
+        live_name: str | None = getattr(self._requested, "name_or_path", None)
+        if not live_name:
+            raise InvalidInputError(
+                f"tokenizer: {self.name} does not say where its tokenizer is; pass load(..., tokenizer=...)"
+            )
+        return live_name
 
     def open_source(self) -> WeightSource:
         """The source the weights were read from, opened again."""
@@ -201,7 +183,13 @@ class Model:
             InvalidInputError: wrong dtypes, shapes or entries out of range, named with their index.
         """
         return self.encoder.encode(
-            tokens, cu_seqlens, positions, token_types, pooling=pooling, normalize=normalize, num_threads=num_threads
+            tokens,
+            cu_seqlens,
+            positions,
+            token_types,
+            pooling=pooling,
+            normalize=normalize,
+            num_threads=num_threads,
         )
 
     def forward(
@@ -296,7 +284,7 @@ class Model:
         pooled = self._pooled(batch, states[-1], num_threads)
         output = AlbertForPreTrainingOutput(
             prediction_logits=convert(prediction),
-            sop_logits=convert(self.encoder.sop_logits(pooled, num_threads)),
+            sop_logits=convert(self._sop_logits(batch, pooled, num_threads)),
             hidden_states=(
                 tuple(convert(batch.to_padded(rows)) for rows in states) if output_hidden_states else None
             ),
@@ -314,16 +302,26 @@ class Model:
         """[B, H]: the pooler of each sequence's first token, zeros for empty sequences."""
         filled = np.flatnonzero(np.diff(batch.cu_seqlens))
         first = np.ascontiguousarray(rows[batch.cu_seqlens[filled]])
-        pooled = self.encoder.pooler(first, num_threads)
-        if len(filled) == batch.num_sequences:
-            return pooled
-        result = np.zeros((batch.num_sequences, rows.shape[1]), rows.dtype)
-        result[filled] = pooled
-        return result
+        return _scatter(self.encoder.pooler(first, num_threads), filled, batch.num_sequences)
+
+    def _sop_logits(self, batch: RaggedBatch, pooled: Array, num_threads: int | None) -> Array:
+        """[B, 2] of pooled rows [B, H], zeros for empty sequences."""
+        filled = np.flatnonzero(np.diff(batch.cu_seqlens))
+        logits = self.encoder.sop_logits(np.ascontiguousarray(pooled[filled]), num_threads)
+        return _scatter(logits, filled, batch.num_sequences)
 
     def __repr__(self) -> str:
         random = ", random weights" if self.is_random else ""
         return f"Model({self.name!r}, {self.dtype}, {self.weights.ops}, {self.weights.nbytes / 1e6:.0f} MB{random})"
+
+
+def _scatter(rows: Array, places: npt.NDArray[np.int64], count: int) -> Array:
+    """[count, ...] with ``rows`` at ``places`` and zeros elsewhere."""
+    if len(rows) == count:
+        return rows
+    result = np.zeros((count, rows.shape[1]), rows.dtype)
+    result[places] = rows
+    return result
 
 
 def _like(given: Any) -> Any:

@@ -17,6 +17,7 @@ class ModelOutput(tuple[Any, ...]):
     _values: dict[str, Any]
 
     def __new__(cls, **values: Any) -> ModelOutput:
+        """Fields by name; those left out are None."""
         unknown = set(values) - set(cls.fields)
         if unknown:
             raise TypeError(f"{cls.__name__} has no field {sorted(unknown)[0]!r}")

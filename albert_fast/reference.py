@@ -24,8 +24,9 @@ from torch.nn import functional as F
 
 from albert_fast.checkpoint import heads
 from albert_fast.config import AlbertConfig
+from albert_fast.layout import expected_shapes
 from albert_fast.sources import WeightSource, row_blocks
-from albert_fast.sources.names import WORD_EMBEDDINGS, expected_shapes
+from albert_fast.sources.names import WORD_EMBEDDINGS
 
 _EMBEDDINGS: Final = "albert.embeddings"
 _ENCODER: Final = "albert.encoder"
@@ -52,7 +53,7 @@ class Reference:
     def from_source(cls, source: WeightSource, dtype: torch.dtype = torch.float64) -> Reference:
         """Copy every tensor of a source, converted to ``dtype``. Raises what ``checkpoint.heads`` raises."""
         weights = {}
-        for name, shape in expected_shapes(source.config, **heads(source)._asdict()).items():
+        for name, shape in expected_shapes(source.config, heads(source)).items():
             weight = torch.empty(shape, dtype=dtype)
             for start, stop in row_blocks(shape):
                 rows = np.array(source.rows(name, start, stop))  # a copy: torch wants memory it may write to

@@ -2,43 +2,24 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import numpy as np
 import pytest
+import torch
 from checkpoints import SMALL, Arrays, random_arrays, write_folder
+from transformers import AlbertConfig as HfConfig
+from transformers import AlbertForPreTraining
 
 from albert_fast import _core
-from albert_fast.checkpoint import Heads, fill, heads
-from albert_fast.config import PRESETS, AlbertConfig
+from albert_fast.checkpoint import fill, heads
+from albert_fast.config import PRESETS
 from albert_fast.errors import CheckpointError
-from albert_fast.sources import open_source, row_blocks
-from albert_fast.sources.names import expected_shapes
-
-CORE_FIELDS = (
-    "vocab_size",
-    "embedding_size",
-    "hidden_size",
-    "num_hidden_layers",
-    "num_hidden_groups",
-    "inner_group_num",
-    "num_attention_heads",
-    "intermediate_size",
-    "max_position_embeddings",
-    "type_vocab_size",
-    "hidden_act",
-    "layer_norm_eps",
-)
-
-
-def layout(config: AlbertConfig, found: Heads, dtype: str = "float32") -> _core.WeightLayout:
-    core = _core.ModelConfig(**{field: getattr(config, field) for field in CORE_FIELDS})
-    return _core.WeightLayout(core, dtype=dtype, **found._asdict())
+from albert_fast.layout import Heads, expected_shapes, weight_layout
+from albert_fast.sources import open_source
 
 
 def filled(folder, dtype: str = "float32") -> _core.WeightBuffer:
     with open_source(folder) as source:
-        buffer = _core.WeightBuffer(layout(source.config, heads(source), dtype))
+        buffer = _core.WeightBuffer(weight_layout(source.config, heads(source), dtype))
         fill(buffer, source)
     return buffer
 
@@ -50,33 +31,15 @@ def assert_holds(buffer: _core.WeightBuffer, arrays: Arrays) -> None:
         np.testing.assert_array_equal(buffer.read(name), array, err_msg=name)
 
 
-@pytest.mark.parametrize("name", PRESETS)
-def test_layout_and_python_name_the_same_tensors(name):
-    for flags in ((False, False, False), (True, False, True), (True, True, True)):
-        found = Heads(*flags)
-        tensors = {tensor.name: tensor.shape for tensor in layout(PRESETS[name], found).tensors}
-        assert tensors == expected_shapes(PRESETS[name], **found._asdict())
-
-
-def test_groups_agree_with_the_core():
-    for layers, groups in ((12, 1), (12, 5), (18, 14), (27, 21), (55, 25)):
-        config = dataclasses.replace(SMALL, num_hidden_layers=layers, num_hidden_groups=groups)
-        core = _core.ModelConfig(**{field: getattr(config, field) for field in CORE_FIELDS})
-        assert [core.group_of(i) for i in range(layers)] == [config.group_of(i) for i in range(layers)]
-
-
-def test_every_tensor_arrives(tmp_path):
-    arrays = write_folder(tmp_path)
-    assert_holds(filled(tmp_path), arrays)
-
-
-def test_tensors_cut_into_many_blocks(tmp_path):
-    config = dataclasses.replace(
-        SMALL, hidden_size=1024, intermediate_size=4100, num_hidden_groups=1, inner_group_num=1
-    )
-    arrays = write_folder(tmp_path, config=config)
-    assert len(row_blocks((4100, 1024))) == 3
-    assert_holds(filled(tmp_path), arrays)
+@pytest.mark.parametrize("name", [name for name in PRESETS if name != "tiny"])
+def test_layout_is_that_of_transformers(name):
+    config = PRESETS[name]
+    with torch.device("meta"):
+        theirs = AlbertForPreTraining(HfConfig(**config.to_dict())).state_dict()
+    expected = {
+        key: tuple(t.shape) for key, t in theirs.items() if not key.startswith("predictions.decoder.")
+    }
+    assert expected_shapes(config, Heads(True, True, True)) == expected
 
 
 @pytest.mark.parametrize("stored", ["float64", "float16"])
@@ -90,7 +53,7 @@ def test_progress_adds_up(tmp_path):
     arrays = write_folder(tmp_path)
     reported: list[int] = []
     with open_source(tmp_path) as source:
-        buffer = _core.WeightBuffer(layout(SMALL, heads(source)))
+        buffer = _core.WeightBuffer(weight_layout(SMALL, heads(source)))
         fill(buffer, source, progress=reported.append)
     assert sum(reported) == sum(array.nbytes for array in arrays.values())
 
@@ -98,7 +61,7 @@ def test_progress_adds_up(tmp_path):
 @pytest.mark.parametrize("flags", [(a, b, c) for a in (0, 1) for b in (0, 1) for c in (0, 1)])
 def test_heads_are_found(tmp_path, flags):
     wanted = Heads(*map(bool, flags))
-    names = expected_shapes(SMALL, **wanted._asdict())
+    names = expected_shapes(SMALL, wanted)
     arrays = write_folder(tmp_path, {name: array for name, array in random_arrays().items() if name in names})
     with open_source(tmp_path) as source:
         assert heads(source) == wanted
@@ -152,7 +115,7 @@ def test_a_source_that_lacks_what_the_buffer_wants(tmp_path):
     write_folder(
         tmp_path, {name: array for name, array in arrays.items() if not name.startswith("predictions")}
     )
-    buffer = _core.WeightBuffer(layout(SMALL, Heads(True, True, True)))
+    buffer = _core.WeightBuffer(weight_layout(SMALL, Heads(True, True, True)))
     with open_source(tmp_path) as source, pytest.raises(CheckpointError, match=r"missing: predictions\."):
         fill(buffer, source)
     assert len(buffer.missing()) == len(arrays)  # nothing was written

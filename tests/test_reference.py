@@ -171,9 +171,9 @@ def test_known_answer_of_a_model_small_enough_to_do_by_hand():
         vocab_size=2, embedding_size=1, hidden_size=1, num_attention_heads=1, intermediate_size=1,
         num_hidden_layers=2, max_position_embeddings=2, pad_token_id=None,
     )  # fmt: skip
-    from albert_fast.sources.names import expected_shapes
+    from albert_fast.layout import Heads, expected_shapes
 
-    shapes = expected_shapes(config, pooler=True, mlm_head=False, sop_head=True)
+    shapes = expected_shapes(config, Heads(pooler=True, mlm_head=False, sop_head=True))
     weights = {name: torch.full(shape, 0.5, dtype=torch.float64) for name, shape in shapes.items()}
     out = Reference(config, weights)(torch.tensor([[0, 1]]))
     assert out.hidden_states[0].flatten().tolist() == [0.75, 0.75]  # 0.5 * 0.5 + 0.5

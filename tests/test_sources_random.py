@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from albert_fast.checkpoint import heads
 from albert_fast.config import PRESETS, AlbertConfig
 from albert_fast.errors import ConfigError
+from albert_fast.layout import Heads, expected_shapes
 from albert_fast.sources import open_source, row_blocks
-from albert_fast.sources.names import expected_shapes
 from albert_fast.sources.random_weights import RandomTensor, random_source
 
 
@@ -43,9 +43,9 @@ def test_unknown_names(name):
 )
 def test_parameter_counts(preset, model, with_heads):
     config = PRESETS[preset]
-    shapes = expected_shapes(config, pooler=True, mlm_head=False, sop_head=False)
+    shapes = expected_shapes(config, Heads(True, False, False))
     assert sum(int(np.prod(shape)) for shape in shapes.values()) == model
-    shapes = expected_shapes(config, pooler=True, mlm_head=True, sop_head=True)
+    shapes = expected_shapes(config, Heads(True, True, True))
     assert sum(int(np.prod(shape)) for shape in shapes.values()) == with_heads
 
 

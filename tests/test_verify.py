@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from tolerance import assert_within_pytorch
 
 from albert_fast.errors import InvalidInputError, InvalidTypeError, MissingDependencyError, VerificationError
+from albert_fast.layout import Heads, expected_shapes
 from albert_fast.model import load
 from albert_fast.numbers import error_bound, rel_l2, roundoff, worst
-from albert_fast.sources.names import expected_shapes
-from albert_fast.verify import SENTENCES, verify
+from albert_fast.verification import SENTENCES, verify
 
 torch = pytest.importorskip("torch")
 
@@ -95,7 +95,7 @@ def test_one_changed_weight_is_found_where_it_acts(tensor, first_bad):
     ],
 )
 def test_any_heads_groups_and_no_vocabulary(tmp_path, heads):
-    names = expected_shapes(SMALL, **dict(zip(("pooler", "mlm_head", "sop_head"), heads, strict=True)))
+    names = expected_shapes(SMALL, Heads(*heads))
     write_folder(tmp_path, {name: array for name, array in random_arrays().items() if name in names})
     report = verify(tmp_path)
     assert report.passed

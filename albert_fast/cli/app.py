@@ -117,7 +117,7 @@ def verify(
     model: ModelOption = DEFAULT_MODEL, device: DeviceOption = "auto", dtype: DtypeOption = "float32"
 ) -> None:
     """Compare the model, stage by stage, with float64 arithmetic; exit 1 if an error is too large."""
-    from ..verify import verify as check
+    from ..verification import verify as check
 
     report = check(resolve_model(model, device, dtype), raise_on_failure=False)
     typer.echo(report)

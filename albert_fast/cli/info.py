@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 import platform
-from importlib.metadata import version
 
-from .. import _core
+from .. import __version__, _core
 from ..checkpoint import heads
-from ..model import _core_config
+from ..layout import weight_layout
 from ..sources import open_source
 
 
@@ -19,7 +18,7 @@ def model_lines(name: str) -> list[str]:
     """
     with open_source(name) as source:
         found = heads(source)
-        layout = _core.WeightLayout(_core_config(source.config), **found._asdict())
+        layout = weight_layout(source.config, found)
         parameters = sum(math.prod(tensor.shape) for tensor in layout.tensors)
         present = [head for head, there in found._asdict().items() if there]
         facts = [
@@ -36,7 +35,7 @@ def build_lines() -> list[str]:
     """Describe this build of albert_fast and the machine that it runs on."""
     return _columns(
         [
-            ("albert_fast", version("albert_fast")),
+            ("albert_fast", __version__),
             ("python", f"{platform.python_version()} on {platform.system()} {platform.machine()}"),
             ("instruction set", f"{_core.default_isa()} (of {', '.join(_core.available_isas())})"),
             ("threads", str(_core.default_num_threads())),

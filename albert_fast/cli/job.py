@@ -12,12 +12,12 @@ import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from .. import __version__
 from ..encoding import Encoder, progress_bar
 from ..errors import AlbertFastError, InvalidInputError, OutputError
 from .inputs import TextInput
@@ -144,7 +144,7 @@ class EncodeJob:
         [answer] = prober.windows([_PROBE])
         probe = hashlib.sha256(np.ascontiguousarray(answer[0]).tobytes()).hexdigest()
         return {
-            "albert_fast": version("albert_fast"),
+            "albert_fast": __version__,
             "model": str(self.encoder.model.name),
             **options,
             "dtype": self.encoder.model.dtype,

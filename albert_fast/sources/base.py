@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from albert_fast.config import AlbertConfig
 from albert_fast.errors import CheckpointError, InvalidInputError
-from albert_fast.sources.names import NAMESPACES, TIED, Shape, canonical_name
+from albert_fast.layout import Shape
+from albert_fast.sources.names import NAMESPACES, TIED, canonical_name
 
 Rows = NDArray[np.floating[Any]]
 """float32 or float64, [rows, cols], C-contiguous."""

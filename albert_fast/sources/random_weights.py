@@ -9,8 +9,8 @@ from typing import Final
 import numpy as np
 
 from albert_fast.config import AlbertConfig
+from albert_fast.layout import Heads, Shape, expected_shapes
 from albert_fast.sources.base import Rows, WeightSource
-from albert_fast.sources.names import Shape, expected_shapes
 
 PREFIX: Final = "random:"
 _SEED: Final = 20190926
@@ -54,6 +54,6 @@ def random_source(name: str, config: AlbertConfig) -> WeightSource:
 
     The same name and position give the same value on every machine with the same NumPy.
     """
-    shapes = expected_shapes(config, pooler=True, mlm_head=True, sop_head=True)
+    shapes = expected_shapes(config, Heads(pooler=True, mlm_head=True, sop_head=True))
     tensors = {tensor: RandomTensor(tensor, shape) for tensor, shape in shapes.items()}
     return WeightSource(name, config, tensors, is_random=True)

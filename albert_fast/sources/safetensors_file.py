@@ -16,8 +16,8 @@ from typing import Any, Final
 import numpy as np
 
 from albert_fast.errors import CheckpointError
+from albert_fast.layout import Shape
 from albert_fast.sources.base import Rows
-from albert_fast.sources.names import Shape
 
 _DTYPES: Final[dict[str, np.dtype[Any]]] = {
     "F64": np.dtype("<f8"),

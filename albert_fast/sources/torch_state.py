@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from albert_fast.errors import CheckpointError, MissingDependencyError
+from albert_fast.layout import Shape
 from albert_fast.sources.base import Rows
-from albert_fast.sources.names import Shape
 
 _DTYPES: Final = ("torch.float64", "torch.float32", "torch.float16", "torch.bfloat16")
 

@@ -1,0 +1,117 @@
+"""The one list of op cases: tests, gradients and benches draw from it.
+
+Each case is a set of sizes; ``inputs(seed, dtype)`` draws its random inputs. Sizes are awkward on purpose: nothing
+divides tiles (6 or 12 rows, panels of 8 to 32 columns, k blocks of 256), and one case lies just beside each limit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Any
+
+import numpy as np
+
+Arrays = dict[str, np.ndarray[Any, Any]]
+
+
+def _generator(seed: int, *sizes: int) -> np.random.Generator:
+    return np.random.default_rng([seed, *sizes])
+
+
+@dataclass(frozen=True)
+class LinearCase:
+    """y [T, N] = activation(x [T, K] weight [N, K]^T + bias) + residual."""
+
+    t: int
+    n: int
+    k: int
+    activation: str = "none"
+    bias: bool = True
+    residual: bool = True
+
+    def inputs(self, seed: int, dtype: str) -> Arrays:
+        """x, weight, and bias and residual if the case has them; outputs are of the order of 1."""
+        rng = _generator(seed, self.t, self.n, self.k)
+        arrays = {"x": rng.standard_normal((self.t, self.k))}
+        arrays["weight"] = rng.standard_normal((self.n, self.k)) / np.sqrt(self.k)
+        if self.bias:
+            arrays["bias"] = rng.standard_normal(self.n)
+        if self.residual:
+            arrays["residual"] = rng.standard_normal((self.t, self.n))
+        return {name: array.astype(dtype) for name, array in arrays.items()}
+
+
+@dataclass(frozen=True)
+class AttentionCase:
+    """out [T, H] of qkv [T, 3 H] for sequences of the given lengths."""
+
+    lengths: tuple[int, ...]
+    num_heads: int
+    head_dim: int
+
+    @property
+    def cu_seqlens(self) -> np.ndarray[Any, Any]:
+        """int32 [B + 1]."""
+        return np.array([0, *accumulate(self.lengths)], np.int32)
+
+    def inputs(self, seed: int, dtype: str) -> Arrays:
+        """Qkv; queries and keys are twice as wide as usual, so that softmax has peaks and tails."""
+        hidden = self.num_heads * self.head_dim
+        rng = _generator(seed, sum(self.lengths), hidden)
+        qkv = rng.standard_normal((sum(self.lengths), 3 * hidden))
+        qkv[:, : 2 * hidden] *= 2
+        return {"qkv": qkv.astype(dtype)}
+
+
+@dataclass(frozen=True)
+class RowsCase:
+    """T rows of width H, for layer_norm, embed and the poolings."""
+
+    t: int
+    h: int
+
+    def inputs(self, seed: int, dtype: str) -> Arrays:
+        """x, whose mean is not 0, and gamma and beta."""
+        rng = _generator(seed, self.t, self.h)
+        arrays = {"x": rng.standard_normal((self.t, self.h)) + 3 * rng.standard_normal((self.t, 1))}
+        arrays["gamma"] = 1 + 0.5 * rng.standard_normal(self.h)
+        arrays["beta"] = rng.standard_normal(self.h)
+        return {name: array.astype(dtype) for name, array in arrays.items()}
+
+
+LINEAR = (
+    LinearCase(1, 1, 1),
+    LinearCase(1, 16, 256),
+    LinearCase(5, 33, 257, "gelu_new"),
+    LinearCase(6, 31, 255, "gelu"),
+    LinearCase(7, 130, 300, "tanh"),
+    LinearCase(13, 129, 512, bias=False),
+    LinearCase(16, 7, 4096, residual=False),
+    LinearCase(63, 300, 700, "gelu_new", residual=False),
+    LinearCase(129, 96, 1024, "gelu", residual=False),
+    LinearCase(191, 40, 65),
+    LinearCase(193, 257, 33),
+    LinearCase(400, 64, 128),
+    LinearCase(3, 20, 16384),
+)
+
+ATTENTION = (
+    AttentionCase((1,), 1, 1),
+    AttentionCase((1, 5, 0, 7), 2, 16),
+    AttentionCase((63, 64, 65), 3, 20),
+    AttentionCase((130, 2, 17), 2, 64),
+    AttentionCase((512, 1), 1, 64),
+    AttentionCase((40, 41), 1, 128),
+    AttentionCase((9,), 1, 300),
+)
+
+ROWS = (RowsCase(1, 1), RowsCase(3, 7), RowsCase(17, 128), RowsCase(16, 300), RowsCase(33, 4096))
+
+# Real shapes, for benches: (name, N, K) of xxlarge's products.
+XXLARGE_PRODUCTS = (
+    ("qkv", 12288, 4096),
+    ("dense", 4096, 4096),
+    ("ffn", 16384, 4096),
+    ("ffn_output", 4096, 16384),
+)

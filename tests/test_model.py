@@ -1,0 +1,232 @@
+"""Model.forward and forward_pretraining: transformers' numbers, names and shapes; and what is refused."""
+
+from __future__ import annotations
+
+import logging
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tolerance import assert_within_pytorch
+from transformers import AlbertConfig as HfConfig
+from transformers import AlbertForPreTraining
+
+from albert_fast import load
+from albert_fast.errors import DeviceError, InvalidInputError, InvalidTypeError
+from albert_fast.model import Model
+
+torch.set_num_threads(1)  # on shared cores, threads of models this small mostly wait for each other
+
+BASE: dict[str, Any] = {
+    "vocab_size": 211,
+    "embedding_size": 24,
+    "hidden_size": 96,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 3,
+    "intermediate_size": 280,
+    "hidden_dropout_prob": 0.0,
+    "attention_probs_dropout_prob": 0.0,
+}
+SHAPES = {
+    "gelu_new": {"hidden_act": "gelu_new"},
+    "gelu": {"hidden_act": "gelu"},
+    "two_groups_of_two": {"num_hidden_groups": 2, "inner_group_num": 2},
+    "three_groups_of_four_layers": {"num_hidden_groups": 3, "num_hidden_layers": 4},
+    "head_128": {"hidden_size": 256, "num_attention_heads": 2},
+    "head_64_e_equals_h": {"embedding_size": 128, "hidden_size": 128, "num_attention_heads": 2},
+    "one_head_of_odd_size": {"hidden_size": 33, "num_attention_heads": 1},
+}
+
+
+def hf_model(seed: int, **change: Any) -> AlbertForPreTraining:
+    """A transformers model whose biases and LayerNorms are random too: zeros would hide a wrong one."""
+    torch.manual_seed(seed)
+    model = AlbertForPreTraining(HfConfig(**{**BASE, **change})).eval()
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if parameter.ndim == 1:
+                parameter.normal_(1.0 if name.endswith("orm.weight") else 0.0, 0.1)
+            else:
+                parameter.normal_(0.0, 0.08)
+    return model
+
+
+def batch(seed: int) -> dict[str, torch.Tensor]:
+    rng = torch.Generator().manual_seed(seed)
+    ids = torch.randint(0, 211, (16, 70), generator=rng)
+    lengths = torch.cat([torch.tensor([70, 1]), torch.randint(1, 71, (14,), generator=rng)])
+    types = torch.randint(0, 2, ids.shape, generator=rng)
+    return {
+        "input_ids": ids,
+        "attention_mask": (torch.arange(70) < lengths[:, None]).long(),
+        "token_type_ids": types,
+    }
+
+
+def attended(output: Any, mask: torch.Tensor, states_per_iteration: int = 1) -> list[np.ndarray[Any, Any]]:
+    """Every result where the mask is 1, as NumPy. transformers gives a state for every inner layer, we one for every
+    iteration."""
+    rows = [state[mask.bool()] for state in output.hidden_states[::states_per_iteration]]
+    return [t.detach().numpy() for t in (*rows, output.prediction_logits[mask.bool()], output.sop_logits)]
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_equals_transformers(shape: str) -> None:
+    results: list[list[list[np.ndarray[Any, Any]]]] = [[], [], []]
+    for seed in range(5):
+        theirs = hf_model(seed, **SHAPES[shape])
+        ours = load(theirs)
+        inputs = batch(seed)
+        mask = inputs["attention_mask"]
+        mine = ours.forward_pretraining(**inputs, output_hidden_states=True)
+        results[0].append(attended(mine, mask))
+        inner = theirs.config.inner_group_num
+        with torch.no_grad():
+            results[1].append(attended(theirs(**inputs, output_hidden_states=True), mask, inner))
+            results[2].append(attended(theirs.double()(**inputs, output_hidden_states=True), mask, inner))
+        assert not mine.prediction_logits[~mask.bool()].any(), "rows of padding are zeros"
+    for stage, (ours_, torch_, exact_) in enumerate(
+        zip(*(zip(*r, strict=True) for r in results), strict=True)
+    ):
+        assert_within_pytorch(ours_, torch_, exact_, "float32", what=f"{shape}, stage {stage}")
+
+
+def test_names_shapes_and_tuples(tiny: Model) -> None:
+    ids = np.arange(12).reshape(2, 6)
+    output = tiny(ids, output_hidden_states=True)
+    assert output.last_hidden_state.shape == (2, 6, 32)
+    assert output.pooler_output.shape == (2, 32)
+    assert len(output.hidden_states) == 4
+    assert isinstance(output, tuple)
+    assert output[0] is output.last_hidden_state is output["last_hidden_state"]
+    assert list(output.keys()) == ["last_hidden_state", "pooler_output", "hidden_states"]
+    assert output[2][-1] is output[0]
+    plain = tiny.forward(ids, return_dict=False)
+    assert type(plain) is tuple
+    assert len(plain) == 2
+    assert tiny(ids).hidden_states is None
+    with pytest.raises(AttributeError):
+        output.attentions  # noqa: B018, the access is the test
+    copied = pickle.loads(pickle.dumps(output))
+    np.testing.assert_array_equal(copied.pooler_output, output.pooler_output)
+
+
+def test_torch_in_torch_out_without_a_copy(tiny: Model) -> None:
+    ids = torch.arange(6).reshape(1, 6)
+    output = tiny(ids)
+    assert isinstance(output.last_hidden_state, torch.Tensor)
+    assert isinstance(output.pooler_output, torch.Tensor)
+    np.testing.assert_array_equal(output.last_hidden_state.numpy(), tiny(ids.numpy()).last_hidden_state)
+    np.testing.assert_array_equal(tiny(ids.tolist()).last_hidden_state, tiny(ids.numpy()).last_hidden_state)
+
+
+def test_selected_positions_are_those_of_all(tiny: Model) -> None:
+    rng = np.random.default_rng(0)
+    ids = rng.integers(0, 100, (3, 20))
+    mask = np.arange(20) < np.array([20, 7, 0])[:, None]
+    chosen = mask & (rng.random(mask.shape) < 0.3)
+    every = tiny.forward_pretraining(ids, mask)
+    some = tiny.forward_pretraining(ids, mask, mlm_mask=chosen)
+    assert 0 < chosen.sum() < mask.sum()
+    np.testing.assert_array_equal(some.prediction_logits, every.prediction_logits[chosen])
+    chosen[1, 9] = True
+    with pytest.raises(InvalidInputError, match="mlm_mask: got True at row 1, column 9"):
+        tiny.forward_pretraining(ids, mask, mlm_mask=chosen)
+    with pytest.raises(InvalidInputError, match="mlm_mask: got int64"):
+        tiny.forward_pretraining(ids, mask, mlm_mask=chosen.astype(np.int64))
+
+
+def test_masked_first_token_and_empty_rows(tiny: Model) -> None:
+    """The pooler reads the first attended token; a row without any is zeros everywhere."""
+    ids = np.array([[9, 10, 11, 12], [9, 10, 11, 12]])
+    mask = np.array([[0, 1, 1, 0], [0, 0, 0, 0]])
+    output = tiny(ids, mask)
+    alone = tiny(ids[:1, 1:3], position_ids=np.array([[1, 2]]))
+    np.testing.assert_array_equal(output.pooler_output[0], alone.pooler_output[0])
+    assert not output.pooler_output[1].any()
+    assert not output.last_hidden_state[1].any()
+    assert not tiny.forward_pretraining(ids, mask).sop_logits[1].any()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        (([[5, 99999]],), InvalidInputError, "input_ids"),
+        (([[5, -3]],), InvalidInputError, "input_ids"),
+        (([5, 6],), InvalidInputError, "input_ids"),
+        ((np.zeros((1, 513), np.int64),), InvalidInputError, "input_ids.*512"),
+        (([[0.5, 1.0]],), InvalidTypeError, "input_ids"),
+        (("text",), (InvalidTypeError, InvalidInputError), "input_ids"),
+        (([[5, 6]], [[1]]), InvalidInputError, "attention_mask"),
+        (([[5, 6]], [[1, 2]]), InvalidInputError, "attention_mask"),
+        (([[5, 6]], None, [[0, 2]]), InvalidInputError, "token_type_ids"),
+        (([[5, 6]], None, None, [[0, 512]]), InvalidInputError, "position_ids"),
+    ],
+)
+def test_bad_input_is_named(tiny: Model, arguments: Any, error: Any, message: str) -> None:
+    with pytest.raises(error, match=message):
+        tiny(*arguments)
+
+
+def test_missing_heads_are_named() -> None:
+    model = load(hf_model(0).albert)
+    assert (model.has_pooler, model.has_mlm_head, model.has_sop_head) == (True, False, False)
+    with pytest.raises(InvalidInputError, match=r"lacks .*mlm False"):
+        model.forward_pretraining([[5, 6]])
+    with pytest.raises(InvalidInputError, match="no MLM head"):
+        model.encoder.mlm_logits(np.zeros((1, 96), np.float32))
+    without_pooler = load(type(hf_model(0).albert)(HfConfig(**BASE), add_pooling_layer=False))
+    assert without_pooler([[5, 6]]).pooler_output is None
+
+
+def test_load_options_are_checked() -> None:
+    with pytest.raises(InvalidInputError, match="dtype: got 'int4'"):
+        load("random:tiny", dtype="int4")
+    with pytest.raises(InvalidInputError, match="device: got 'tpu'"):
+        load("random:tiny", device="tpu")
+    with pytest.raises(DeviceError, match="device: got 'cuda'"):
+        load("random:tiny", device="cuda")
+
+
+def test_random_weights_say_so(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING, "albert_fast"):
+        model = load("random:tiny")
+    assert "random" in caplog.text
+    assert model.is_random
+    assert "random weights" in repr(model)
+
+
+def test_float64_model_agrees_with_float32(tiny: Model) -> None:
+    ids = np.arange(40).reshape(2, 20)
+    exact = load("random:tiny", dtype="float64")(ids)
+    assert exact.last_hidden_state.dtype == np.float64
+    np.testing.assert_allclose(tiny(ids).last_hidden_state, exact.last_hidden_state, atol=2e-5)
+
+
+def test_state_dict_comes_back_out_of_the_buffer() -> None:
+    theirs = hf_model(0)
+    state = load(theirs).state_dict()
+    expected = {
+        name: tensor
+        for name, tensor in theirs.state_dict().items()
+        if not name.startswith("predictions.decoder")
+    }
+    assert state.keys() == expected.keys()
+    for name, tensor in expected.items():
+        np.testing.assert_array_equal(state[name], tensor.numpy(), err_msg=name)
+
+
+def test_tokenizer_of_a_live_model(tmp_path: Path, tiny: Model) -> None:
+    model = load(hf_model(0))
+    with pytest.raises(InvalidInputError, match="tokenizer"):
+        _ = model.tokenizer
+    assert load(hf_model(0), tokenizer=tiny.tokenizer).tokenizer is tiny.tokenizer
+    tiny.tokenizer.save_pretrained(tmp_path)
+    hf_model(0).save_pretrained(tmp_path)
+    assert load(tmp_path).tokenizer.tokenize("hello") == tiny.tokenizer.tokenize("hello")
+    assert load(tmp_path / "model.safetensors").tokenizer.tokenize("hello") == tiny.tokenizer.tokenize(
+        "hello"
+    )
