@@ -36,8 +36,15 @@ def encode(*arguments: object) -> int:
 
 
 def start(*arguments: object, **options: object) -> subprocess.Popen[bytes]:
-    """``albert-fast`` as a process of its own."""
-    return subprocess.Popen([*COMMAND, *map(str, arguments)], stderr=subprocess.PIPE, **options)
+    """``albert-fast`` as a process of its own, which Ctrl-C reaches even if these tests run in the background."""
+    script = """
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from albert_fast.cli import main
+sys.exit(main())
+"""
+    command = [sys.executable, "-c", script, *map(str, arguments)]
+    return subprocess.Popen(command, stderr=subprocess.PIPE, **options)
 
 
 def rows_done(out: Path) -> int:
