@@ -158,9 +158,7 @@ def truncation_cases(tokenizer: Any) -> list[dict[str, Any]]:
     """Every strategy on pairs of several lengths, down to the shortest max_length that holds the special
     tokens.
     """
-    words = (
-        "the president said that no nation would go to war in 1945, and all the people agreed with him"
-    ).split()
+    words = ("the president said that no nation would go to war in 1945, and all the people agreed with him").split()
     lengths = [
         (7, None),
         (1, None),
@@ -203,9 +201,7 @@ def run_case(tokenizer: Any, case: dict[str, Any]) -> dict[str, Any]:
 
 def main() -> None:
     """Write the goldens of one vocabulary as JSON."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--vocabulary", type=Path, required=True)
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--count", type=int, default=500)
@@ -217,9 +213,7 @@ def main() -> None:
     choose = random.Random(SEED)
     fixed = ["", " ", *SPECIALS, *WORDS, *INVISIBLE, *EMOJI]
     texts = fixed + [random_text(choose) for _ in range(arguments.count)]
-    rows = [
-        [text, tokenizer(text)["input_ids"], tokenizer.decode(tokenizer(text)["input_ids"])] for text in texts
-    ]
+    rows = [[text, tokenizer(text)["input_ids"], tokenizer.decode(tokenizer(text)["input_ids"])] for text in texts]
     options: dict[str, list[Any]] = {}
     for name, value in (("do_lower_case", False), ("keep_accents", True), ("remove_space", False)):
         other = transformers.AlbertTokenizer(str(arguments.vocabulary), **{name: value})
@@ -230,11 +224,7 @@ def main() -> None:
         "options": options,
         "calls": [run_case(tokenizer, case) for case in truncation_cases(tokenizer)],
     }
-    lines = (
-        json.dumps(goldens, separators=(",", ":"))
-        .replace('],["', '],\n["')
-        .replace('},{"text"', '},\n{"text"')
-    )
+    lines = json.dumps(goldens, separators=(",", ":")).replace('],["', '],\n["').replace('},{"text"', '},\n{"text"')
     arguments.output.write_text(lines + "\n", encoding="ascii")
 
 

@@ -207,9 +207,7 @@ def test_windows_cover_the_text_and_overlap_by_the_stride(strategy: str, stride:
         ((["a", SPEECH],), {"return_tensors": "np"}, InvalidInputError, "padding: rows have 3 to .* tokens"),
     ],
 )
-def test_bad_input(
-    arguments: tuple[Any, ...], options: dict[str, Any], error: type[Exception], message: str
-) -> None:
+def test_bad_input(arguments: tuple[Any, ...], options: dict[str, Any], error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         TOKENIZER(*arguments, **options)
     assert TOKENIZER("war").input_ids[0] == 2
@@ -218,15 +216,11 @@ def test_bad_input(
 @pytest.mark.parametrize("options", [{}, {"truncation": True, "max_length": 16}])
 def test_windows_of_pairs_need_to_know_which_text_to_cut(options: dict[str, Any]) -> None:
     with pytest.raises(InvalidInputError, match=r"truncation: .* 'only_first' or 'only_second'"):
-        TOKENIZER(
-            "war", SPEECH, return_overflowing_tokens=True, **({"truncation": "longest_first"} | options)
-        )
+        TOKENIZER("war", SPEECH, return_overflowing_tokens=True, **({"truncation": "longest_first"} | options))
 
 
 def test_ragged_errors_name_the_text() -> None:
-    with pytest.raises(
-        InvalidInputError, match=r"texts\[7\]: got \d+ tokens, expected at most 8 \(max_length\)"
-    ):
+    with pytest.raises(InvalidInputError, match=r"texts\[7\]: got \d+ tokens, expected at most 8 \(max_length\)"):
         TOKENIZER.encode_ragged(["a", "b", SPEECH], max_length=8, truncation=False, first_index=5)
     with pytest.raises(InvalidTypeError, match=r"texts\[6\]: got int"):
         TOKENIZER.encode_ragged(["a", 3], max_length=8, first_index=5)  # type: ignore[list-item]

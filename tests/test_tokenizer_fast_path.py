@@ -77,13 +77,9 @@ def poor_vocabulary() -> bytes:
     return model.getvalue()
 
 
-@pytest.mark.parametrize(
-    "text", ["9, war", "war 1945,5", "\uff1cpad\uff1e", "\uff3b\uff2d\uff21\uff33\uff2b\uff3d"]
-)
+@pytest.mark.parametrize("text", ["9, war", "war 1945,5", "\uff1cpad\uff1e", "\uff3b\uff2d\uff21\uff33\uff2b\uff3d"])
 @pytest.mark.parametrize("do_lower_case", [True, False])
-def test_unknown_runs_are_judged_by_their_text(
-    poor_vocabulary: bytes, text: str, do_lower_case: bool
-) -> None:
+def test_unknown_runs_are_judged_by_their_text(poor_vocabulary: bytes, text: str, do_lower_case: bool) -> None:
     tokenizer = AlbertTokenizer(poor_vocabulary, do_lower_case=do_lower_case)
     assert tokenizer(text)["input_ids"] == plain_ids(tokenizer, text)
     if not do_lower_case and text.startswith("\uff3b"):

@@ -37,14 +37,10 @@ def test_folder_file_and_random_names_give_the_same_ids(folder: Path) -> None:
 def test_the_config_beside_the_vocabulary_is_honoured_and_can_be_overridden(folder: Path) -> None:
     write_config(folder, do_lower_case=False, keep_accents=True, remove_space=False, model_max_length=64)
     tokenizer = AlbertTokenizer.from_pretrained(folder)
-    own = AlbertTokenizer.from_pretrained(
-        "random:tiny", do_lower_case=False, keep_accents=True, remove_space=False
-    )
+    own = AlbertTokenizer.from_pretrained("random:tiny", do_lower_case=False, keep_accents=True, remove_space=False)
     assert tokenizer(TEXT) == own(TEXT) != AlbertTokenizer.from_pretrained("random:tiny")(TEXT)
     assert tokenizer.model_max_length == 64
-    lowered = AlbertTokenizer.from_pretrained(
-        folder, do_lower_case=True, keep_accents=False, model_max_length=32
-    )
+    lowered = AlbertTokenizer.from_pretrained(folder, do_lower_case=True, keep_accents=False, model_max_length=32)
     assert lowered(TEXT) == AlbertTokenizer.from_pretrained("random:tiny")(TEXT)
     assert lowered.model_max_length == 32
 
@@ -148,9 +144,7 @@ def test_a_config_as_transformers_writes_it_is_accepted(folder: Path) -> None:
         sp_model_kwargs={},
         tokenizer_class="AlbertTokenizer",
     )
-    assert AlbertTokenizer.from_pretrained(folder)(TEXT) == AlbertTokenizer.from_pretrained("random:tiny")(
-        TEXT
-    )
+    assert AlbertTokenizer.from_pretrained(folder)(TEXT) == AlbertTokenizer.from_pretrained("random:tiny")(TEXT)
 
 
 @pytest.mark.parametrize(("text", "error"), [("{", CheckpointError), ("[]", ConfigError)])
@@ -193,9 +187,7 @@ def test_the_hub_is_asked_through_its_client(
         raise LocalEntryNotFoundError("no connection")
 
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", offline)
-    with pytest.raises(
-        ModelNotFoundError, match=f"tokenizer {name}: no such folder or file, and hub id '{repo}'"
-    ):
+    with pytest.raises(ModelNotFoundError, match=f"tokenizer {name}: no such folder or file, and hub id '{repo}'"):
         AlbertTokenizer.from_pretrained(name)
 
 
@@ -224,7 +216,5 @@ def test_importing_loads_nothing_heavy() -> None:
         "import sys, albert_fast.tokenizer;"
         "print(sorted({'torch', 'sentencepiece', 'huggingface_hub', 'transformers'} & set(sys.modules)))"
     )
-    result = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ
-    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ)
     assert result.stdout.strip() == "[]"

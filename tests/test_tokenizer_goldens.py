@@ -22,9 +22,7 @@ def load(vocabulary: str, **options: Any) -> AlbertTokenizer:
     if vocabulary == "own":
         return AlbertTokenizer.from_pretrained("random:albert-base-v2", **options)
     if not (SHARED / "spiece.model").exists():
-        pytest.skip(
-            "the published vocabulary is not ours to ship and ../shared/data/spiece.model is not there"
-        )
+        pytest.skip("the published vocabulary is not ours to ship and ../shared/data/spiece.model is not there")
     return AlbertTokenizer.from_pretrained(SHARED, **options)
 
 
