@@ -2,27 +2,26 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "kernels/errors.h"
 
 namespace albert_fast {
 namespace {
 
-/// Hands out 64-byte aligned pieces of a block; with base null it only counts, which is how a block is sized.
+/// Hands out 64-byte aligned pieces of a block; with base null it only counts.
 class Carver {
  public:
   Carver(char* base, DType dtype) : base_(base), dtype_(dtype) {}
 
-  Matrix matrix(int64_t rows, int64_t cols) { return {bytes(rows * cols * size_of(dtype_)), rows, cols, cols}; }
-
-  Scratch scratch(size_t size) { return {bytes(size), size}; }
+  Matrix matrix(int64_t rows, int64_t cols) { return {piece(rows * cols * size_of(dtype_)), rows, cols, cols}; }
+  Scratch scratch(size_t size) { return {piece(size), size}; }
 
   size_t offset() const { return offset_; }
-  void rewind(size_t offset) { offset_ = offset; }
-  void advance_to(size_t offset) { offset_ = std::max(offset_, offset); }
+  void move_to(size_t offset) { offset_ = offset; }
 
  private:
-  void* bytes(size_t size) {
+  void* piece(size_t size) {
     char* data = base_ == nullptr ? nullptr : base_ + offset_;
     offset_ += (size + 63) / 64 * 64;
     return data;
@@ -32,6 +31,16 @@ class Carver {
   DType dtype_;
   size_t offset_ = 0;
 };
+
+/// What `layout(Carver&)` carves out of the workspace; the workspace is made large enough first.
+template <typename Layout>
+auto carve(DeviceBuffer& workspace, DType dtype, const Layout& layout) {
+  Carver counter(nullptr, dtype);
+  layout(counter);
+  workspace.reserve(counter.offset());
+  Carver carver(workspace.data(), dtype);
+  return layout(carver);
+}
 
 Matrix rows_of(const Matrix& m, int64_t begin, int64_t end, DType dtype) {
   return {m.row<char>(0) + begin * m.stride * size_of(dtype), end - begin, m.cols, m.stride};
@@ -87,15 +96,9 @@ void Encoder::embed(const RaggedBatch& batch, Session& session, Stream stream) c
   session.hidden_.reserve(rows * h * size_of(ops_.dtype));
   if (rows == 0) return;
 
-  const size_t scratch_bytes = ops_.linear_scratch(rows, e, stream);
-  Carver sizes(nullptr, ops_.dtype);
-  sizes.matrix(rows, e);
-  sizes.scratch(scratch_bytes);
-  session.workspace_.reserve(sizes.offset());
-  Carver carver(session.workspace_.data(), ops_.dtype);
-  const Matrix embedded = carver.matrix(rows, e);
-  const Scratch scratch = carver.scratch(scratch_bytes);
-
+  const auto [embedded, scratch] = carve(session.workspace_, ops_.dtype, [&](Carver& carver) {
+    return std::pair(carver.matrix(rows, e), carver.scratch(ops_.linear_scratch(rows, e, stream)));
+  });
   const Norm n = norm("embeddings.norm");
   ops_.embed({batch.tokens, batch.positions, batch.token_types, weights_.matrix("embeddings.word"),
               weights_.matrix("embeddings.position"), weights_.matrix("embeddings.token_type"), n.gamma, n.beta,
@@ -104,29 +107,29 @@ void Encoder::embed(const RaggedBatch& batch, Session& session, Stream stream) c
   linear(projection("mapping"), Activation::kNone, embedded, {}, hidden_states(session), scratch, stream);
 }
 
-Encoder::Buffers Encoder::plan(const Progress& progress, char* base, Stream stream) const {
+Encoder::Buffers Encoder::iteration_buffers(Session& session, Stream stream) const {
+  const Progress& progress = session.progress_;
   const int64_t rows = progress.num_tokens(), h = config_.hidden_size, i = config_.intermediate_size;
-  Carver carver(base, ops_.dtype);
-  Buffers buffers;
-  buffers.qkv = carver.matrix(rows, 3 * h);
-  buffers.context = carver.matrix(rows, h);
-  const size_t attention_end = carver.offset();
-  carver.rewind(0);
-  buffers.ffn = carver.matrix(rows, i);
-  carver.advance_to(attention_end);
-  buffers.attended = carver.matrix(rows, h);
-  buffers.scratch =
-      carver.scratch(std::max({ops_.linear_scratch(rows, h, stream), ops_.linear_scratch(rows, i, stream),
-                               ops_.attention_scratch(progress.max_seqlen(), config_.head_dim(), stream)}));
-  buffers.bytes = carver.offset();
-  return buffers;
+  const size_t scratch_bytes = std::max({ops_.linear_scratch(rows, h, stream), ops_.linear_scratch(rows, i, stream),
+                                         ops_.attention_scratch(progress.max_seqlen(), config_.head_dim(), stream)});
+  return carve(session.workspace_, ops_.dtype, [&](Carver& carver) {
+    Buffers buffers;
+    buffers.qkv = carver.matrix(rows, 3 * h);
+    buffers.context = carver.matrix(rows, h);
+    const size_t attention_end = carver.offset();
+    carver.move_to(0);
+    buffers.ffn = carver.matrix(rows, i);
+    carver.move_to(std::max(attention_end, carver.offset()));
+    buffers.attended = carver.matrix(rows, h);
+    buffers.scratch = carver.scratch(scratch_bytes);
+    return buffers;
+  });
 }
 
 bool Encoder::advance(Session& session, Stream stream) const {
   const std::vector<Run> runs = next_runs(config_, session.progress_);
   if (runs.empty()) return false;
-  session.workspace_.reserve(plan(session.progress_, nullptr, stream).bytes);
-  const Buffers buffers = plan(session.progress_, session.workspace_.data(), stream);
+  const Buffers buffers = iteration_buffers(session, stream);
   for (const Run& run : runs) {
     for (const Layer& layer : groups_[run.group]) {
       run_layer(layer, session.progress_, run, hidden_states(session), buffers, stream);
@@ -182,11 +185,16 @@ void Encoder::pool(const Session& session, Pooling pooling, Matrix out, Stream s
   ops_.pool({hidden_states(session), session.progress_.cu_seqlens.data(), pooling, out}, stream);
 }
 
-void Encoder::pooler(ConstMatrix x, Matrix out, Session& session, Stream stream) const {
-  if (!heads().pooler) throw InvalidInputError("pooler: this checkpoint has none (no albert.pooler.* tensors)");
+void Encoder::apply_head(const std::string& slot, Activation activation, ConstMatrix x, Matrix out, Session& session,
+                         Stream stream) const {
   const size_t bytes = ops_.linear_scratch(x.rows, x.cols, stream);
   session.workspace_.reserve(bytes);
-  linear(projection("pooler"), Activation::kTanh, x, {}, out, {session.workspace_.data(), bytes}, stream);
+  linear(projection(slot), activation, x, {}, out, {session.workspace_.data(), bytes}, stream);
+}
+
+void Encoder::pooler(ConstMatrix x, Matrix out, Session& session, Stream stream) const {
+  if (!heads().pooler) throw InvalidInputError("pooler: this checkpoint has none (no albert.pooler.* tensors)");
+  apply_head("pooler", Activation::kTanh, x, out, session, stream);
 }
 
 void Encoder::mlm_logits(ConstMatrix x, Matrix out, Session& session, Stream stream) const {
@@ -194,14 +202,9 @@ void Encoder::mlm_logits(ConstMatrix x, Matrix out, Session& session, Stream str
   const int64_t e = config_.embedding_size;
   const size_t scratch_bytes =
       std::max(ops_.linear_scratch(x.rows, x.cols, stream), ops_.linear_scratch(x.rows, e, stream));
-  Carver sizes(nullptr, ops_.dtype);
-  sizes.matrix(x.rows, e);
-  sizes.scratch(scratch_bytes);
-  session.workspace_.reserve(sizes.offset());
-  Carver carver(session.workspace_.data(), ops_.dtype);
-  const Matrix transformed = carver.matrix(x.rows, e);
-  const Scratch scratch = carver.scratch(scratch_bytes);
-
+  const auto [transformed, scratch] = carve(session.workspace_, ops_.dtype, [&](Carver& carver) {
+    return std::pair(carver.matrix(x.rows, e), carver.scratch(scratch_bytes));
+  });
   linear(projection("mlm.dense"), config_.activation(), x, {}, transformed, scratch, stream);
   normalize(norm("mlm.norm"), transformed, stream);
   const Projection decoder = {weights_.weight("embeddings.word"), weights_.vector("mlm.bias")};  // tied
@@ -212,9 +215,7 @@ void Encoder::sop_logits(ConstMatrix x, Matrix out, Session& session, Stream str
   if (!heads().sop) {
     throw InvalidInputError("sop_logits: this checkpoint has no SOP head (no sop_classifier.* tensors)");
   }
-  const size_t bytes = ops_.linear_scratch(x.rows, x.cols, stream);
-  session.workspace_.reserve(bytes);
-  linear(projection("sop"), Activation::kNone, x, {}, out, {session.workspace_.data(), bytes}, stream);
+  apply_head("sop", Activation::kNone, x, out, session, stream);
 }
 
 }  // namespace albert_fast

@@ -81,16 +81,17 @@ class Encoder {
     Matrix ffn;       // [T, I]   } this one lie in the same place: attention is over before the FFN begins
     Matrix attended;  // [T, H]
     Scratch scratch;
-    size_t bytes;
   };
 
   Projection projection(const std::string& slot) const;
   Norm norm(const std::string& slot) const;
-  Buffers plan(const Progress& progress, char* base, Stream stream) const;
+  Buffers iteration_buffers(Session& session, Stream stream) const;
   void run_layer(const Layer& layer, const Progress& progress, const Run& run, Matrix hidden, const Buffers& buffers,
                  Stream stream) const;
   void linear(const Projection& projection, Activation activation, ConstMatrix x, ConstMatrix residual, Matrix y,
               Scratch scratch, Stream stream) const;
+  void apply_head(const std::string& slot, Activation activation, ConstMatrix x, Matrix out, Session& session,
+                  Stream stream) const;
   void normalize(const Norm& norm, Matrix x, Stream stream) const;
 
   const WeightBuffer& weights_;
