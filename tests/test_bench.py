@@ -1,0 +1,264 @@
+"""The measurements run, print tables that parse, hold only finite numbers, and notice what must not be."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import math
+import random
+import re
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+SMALL_CACHE = 1 << 16
+
+
+@pytest.fixture
+def bench(monkeypatch) -> ModuleType:
+    """``bench.__main__`` with caches pretended to be small and samples short, so that little is done."""
+    monkeypatch.syspath_prepend(str(ROOT))
+    monkeypatch.setattr(importlib.import_module("bench.machine"), "cache_bytes", lambda: SMALL_CACHE)
+    timing = importlib.import_module("bench.timing")
+    monkeypatch.setattr(timing, "MIN_SAMPLE_SECONDS", 1e-4)
+    monkeypatch.setattr(timing, "SETTLE_SECONDS", 0.0)
+    return importlib.import_module("bench.__main__")
+
+
+def tables_in(markdown: str) -> list[list[dict[str, str]]]:
+    """Every Markdown table of a text, a dictionary for each row."""
+    tables = []
+    for block in re.findall(r"(?:^\|.*\|$\n?)+", markdown, re.MULTILINE):
+        header, rule, *rows = ([cell.strip() for cell in line[1:-1].split("|")] for line in block.splitlines())
+        assert len(rule) == len(header)
+        assert all(re.fullmatch(r"---:?", cell) for cell in rule)
+        assert all(len(row) == len(header) for row in rows)
+        for row in rows:
+            numbers = (cell for cell, mark in zip(row, rule, strict=True) if mark.endswith(":"))
+            assert all(math.isfinite(float(cell.replace(",", ""))) for cell in numbers)
+        tables.append([dict(zip(header, row, strict=True)) for row in rows])
+    return tables
+
+
+def run(bench, capsys, tmp_path, *arguments: str) -> tuple[int, list[list[dict]], str]:
+    """Exit code, rows of each table as --json has them, and what was printed."""
+    path = tmp_path / "numbers.json"
+    code = bench.main([*arguments, "--json", str(path)])
+    printed = capsys.readouterr().out
+    tables = [table["rows"] for table in json.loads(path.read_text())["tables"]]
+    numbers = [cell for rows in tables for row in rows for cell in row.values() if not isinstance(cell, str)]
+    assert numbers
+    assert all(map(math.isfinite, numbers))
+    assert [len(rows) for rows in tables_in(printed)] == [len(rows) for rows in tables]
+    return code, tables, printed
+
+
+def test_kernels_measures_every_op(bench, capsys, tmp_path):
+    arguments = ("kernels", "--models", "tiny", "--tokens", "1,5", "--rounds", "2", "--threads", "1")
+    code, [rows], printed = run(bench, capsys, tmp_path, *arguments)
+    assert code == 0
+    assert "Failed" not in printed
+    ops = {"attention", "layer_norm", "embed", "pool", "l2_normalize"}
+    assert {row["op"] for row in rows} == ops | {f"linear {p}" for p in ("qkv", "dense", "ffn", "ffn_output")}
+    assert all(row["µs"] > 0 and row["torch / ours"] > 0 for row in rows)
+    [qkv] = [row for row in rows if (row["op"], row["shape"]) == ("linear qkv", "5x96x32")]
+    assert qkv["GFLOP/s"] == pytest.approx(2 * 5 * 96 * 32 / qkv["µs"] / 1e3)
+    assert qkv["GB/s"] == pytest.approx(4 * (5 * 32 + 5 * 96 + 96 + 96 * 32) / qkv["µs"] / 1e3)
+
+
+def test_kernels_takes_an_instruction_set_and_a_filter(bench, capsys, tmp_path):
+    arguments = ("--isa", "portable", "--models", "tiny", "--tokens", "3", "--filter", "linear ffn 3x")
+    code, [rows], printed = run(bench, capsys, tmp_path, "kernels", *arguments, "--rounds", "1")
+    assert code == 0
+    assert [(row["op"], row["shape"]) for row in rows] == [("linear ffn", "3x64x32")]
+    assert "cpu/portable" in printed
+
+
+def test_a_kernel_that_computes_something_else_fails(bench, capsys, tmp_path, monkeypatch):
+    contests = importlib.import_module("bench.kernel_contests")
+    monkeypatch.setattr(contests.F, "layer_norm", lambda x, *_: x + 1)
+    arguments = ("--models", "tiny", "--tokens", "3", "--filter", "layer_norm", "--rounds", "1")
+    code, _, printed = run(bench, capsys, tmp_path, "kernels", *arguments)
+    assert code == 1
+    assert "**Failed:** layer_norm 3x32: relative difference to torch" in printed
+
+
+def test_model_compares_with_transformers(bench, capsys, tmp_path):
+    arguments = ("model", "--model", "random:tiny", "--cases", "1x4,mixed", "--rounds", "2")
+    code, [rows], _ = run(bench, capsys, tmp_path, *arguments)
+    assert code == 0
+    assert [(row["case"], row["tokens"], row["padded"]) for row in rows] == [
+        ("1x4", 4, 4),
+        ("mixed", 1100, 2000),
+    ]
+    for row in rows:
+        assert 0 < row["relative difference"] < 1e-5
+        assert row["tokens/s"] == pytest.approx(row["tokens"] / row["ours s"])
+
+
+def test_model_notices_a_difference(bench, capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr(importlib.import_module("bench.model"), "ALLOWED_DIFFERENCE", 1e-9)
+    arguments = ("model", "--model", "random:tiny", "--cases", "1x4", "--rounds", "1")
+    code, _, printed = run(bench, capsys, tmp_path, *arguments)
+    assert code == 1
+    assert "**Failed:** 1x4: relative difference to transformers" in printed
+
+
+@pytest.mark.parametrize("case", ["0x4", "4x0", "x", "4", "axb", "", "1x-2"])
+def test_a_case_that_is_none_is_refused(bench, case):
+    with pytest.raises(ValueError, match="expected COUNTxLENGTH or 'mixed'"):
+        importlib.import_module("bench.cases").sequence_lengths(case)
+
+
+def test_operations_of_a_model(bench):
+    """xxlarge takes 4.83 GFLOP per token in products, and attention adds 2% at 512 tokens."""
+    twins = importlib.import_module("bench.twins")
+    config = twins.preset("albert-xxlarge-v2")
+    assert twins.flops(config, (1,)) == pytest.approx(4.83e9, rel=1e-3)
+    assert twins.flops(config, (512,)) / (512 * twins.flops(config, (1,))) == pytest.approx(1.021, abs=2e-3)
+    grouped = twins.preset("groups2x2")
+    assert (grouped.num_hidden_groups, grouped.inner_group_num) == (2, 2)
+
+
+def test_accuracy_prints_every_output(bench, capsys, tmp_path):
+    text = tmp_path / "text.txt"
+    text.write_text("A text goes in, its features come out; what was 1,100 words becomes a vector. " * 3)
+    vocabulary = ROOT / "albert_fast" / "data" / "spiece.model"
+    arguments = ("accuracy", "--models", "tiny", "--lengths", "5,9", "--text", str(text))
+    code, [rows], printed = run(bench, capsys, tmp_path, *arguments, "--vocabulary", str(vocabulary))
+    outputs = ["hidden states", "pooler", "MLM logits", "SOP logits"]
+    assert [row["output"] for row in rows] == outputs
+    assert code == ("Failed" in printed)
+    for row in rows[:3]:
+        assert 0 < row["ours, relative"] < 1e-5
+        assert 0 < row["transformers, relative"] < 1e-5
+        assert 0 < row["to each other, max"] < 1e-4
+
+
+def test_accuracy_fails_beyond_twice_the_error_of_transformers(bench):
+    accuracy = importlib.import_module("bench.accuracy")
+    exact = [np.linspace(1, 2, 50)]
+    single = [exact[0] * (1 + 1e-6)]
+    table = accuracy.Table("errors", accuracy.COLUMNS)
+    accuracy._compare(table, "m", "o", [exact[0] * (1 + 1.9e-6)], single, exact)
+    assert table.failures == []
+    accuracy._compare(table, "m", "o", [exact[0] * (1 + 2.1e-6)], single, exact)
+    assert len(table.failures) == 1
+
+
+def test_the_peak_is_that_of_the_context(bench):
+    child = importlib.import_module("bench.memory_child")
+    size = 64 << 20
+    before = child.anonymous()
+    with child.Peak() as peak:
+        block = np.ones(size, np.uint8)
+        assert block.all()
+        del block
+    assert 0.9 * size < peak.bytes - before < 1.5 * size
+    assert child.anonymous() - before < 0.5 * size
+    assert child.anonymous_now() == pytest.approx(child.anonymous(), rel=0.1)
+
+
+@pytest.mark.slow
+def test_memory_in_processes_of_their_own(bench, capsys, tmp_path):
+    code, [rows], _ = run(bench, capsys, tmp_path, "memory", "--model", "tiny", "--works", "load,2x8")
+    assert code == 0
+    pairs = [(row["library"], row["work"]) for row in rows]
+    assert pairs == [(library, w) for w in ("load", "2x8") for library in ("albert_fast", "transformers")]
+    for row in rows:
+        assert row["weights MB"] > 1.4
+        assert row["load s"] > 0
+        if row["library"] == "albert_fast":
+            assert row["file mapped"] == "no"
+            assert row["peak MB"] >= 0.9 * row["weights MB"]
+
+
+def test_sizes_of_an_installed_package(bench, tmp_path):
+    install = importlib.import_module("bench.install")
+    (tmp_path / "data").mkdir()
+    for name, size in {"a.py": 10, "b.pyi": 20, "_core.so": 4000, "data/x.model": 300, "a.pyc": 5}.items():
+        (tmp_path / name).write_bytes(bytes(size))
+    rows = {part: (files, mb) for part, files, mb in install.size_table(tmp_path).rows}
+    assert rows == {
+        "C++ extension": (1, 4000e-6),
+        "vocabulary": (1, 300e-6),
+        "Python": (2, 30e-6),
+        "everything, without .pyc": (4, 4330e-6),
+    }
+
+
+def test_dependencies_are_those_without_extras(bench):
+    names = {re.match(r"[\w-]+", line)[0] for line in importlib.import_module("bench.install")._dependencies()}
+    assert {"numpy", "sentencepiece", "safetensors"} <= names
+    assert names.isdisjoint({"torch", "pytest", "transformers"})
+
+
+def test_lines_and_kills_depend_on_the_seed_alone(bench, tmp_path):
+    resume = importlib.import_module("bench.resume")
+    files = [tmp_path / name for name in ("a", "b", "c")]
+    for path, seed in zip(files, (1, 1, 2), strict=True):
+        resume.write_lines(path, 200, random.Random(seed))
+    first, same, other = (path.read_text() for path in files)
+    assert first == same != other
+    assert first.count("\n") == 200
+    for seed in range(20):
+        early, late = resume.kill_rows(1000, 2, random.Random(seed))
+        assert 0 < early < late < 800
+
+
+def test_resume_notices_other_bytes_and_files_left_behind(bench, tmp_path):
+    resume = importlib.import_module("bench.resume")
+    whole, killed = tmp_path / "whole.npy", tmp_path / "killed.npy"
+    whole.write_bytes(b"same")
+    killed.write_bytes(b"same")
+    table = resume.Table("t", resume.COLUMNS)
+    resume._compare(table, whole, killed)
+    assert table.failures == []
+    killed.write_bytes(b"sane")
+    (tmp_path / "killed.npy.partial").touch()
+    resume._compare(table, whole, killed)
+    assert [failure.partition(":")[0] for failure in table.failures] == [
+        "the output differs",
+        "files left behind",
+    ]
+
+
+@pytest.mark.slow
+def test_resume_kills_and_compares(bench, capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr(importlib.import_module("bench.resume"), "_LONGEST_DELAY_SECONDS", 0.0)
+    code, [rows], printed = run(bench, capsys, tmp_path, "resume", "--lines", "20000")
+    assert code == 0, printed
+    assert [row["ended by"] for row in rows] == ["itself", "kill -9", "kill -9", "itself"]
+    assert rows[3]["rows at the start"] > 0
+    assert "the same bytes" in printed
+
+
+def test_numbers_keep_three_digits(bench):
+    report = importlib.import_module("bench.report")
+    shown = [report.show(cell) for cell in (0.0, 1234.5, 12.345, 0.012345, 0.00012345, 12345, "text")]
+    assert shown == ["0", "1,234", "12.3", "0.0123", "1.23e-04", "12,345", "text"]
+    with pytest.raises(ValueError, match="got 1 cells, expected 2"):
+        report.Table("t", ("a", "b")).add(1)
+
+
+def test_taking_turns(bench):
+    timing = importlib.import_module("bench.timing")
+    order: list[str] = []
+    times = timing.interleave({name: lambda name=name: order.append(name) for name in "ab"}, rounds=4)
+    assert {name: len(samples) for name, samples in times.items()} == {"a": 4, "b": 4}
+    turns = re.sub(r"(.)\1+", r"\1", "".join(order))
+    assert turns == "abababa"  # counted in order a, b; then ab, ba, ab, ba
+    assert timing.ratio({"a": [2.0, 9.0, 8.0], "b": [1.0, 3.0, 2.0]}, "a", "b") == 3.0
+
+
+def test_run_as_a_module():
+    command = (sys.executable, "-m", "bench", "--help")
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
+    assert result.returncode == 0, result.stderr
+    for command_name in ("kernels", "model", "accuracy", "memory", "install", "resume"):
+        assert command_name in result.stdout
