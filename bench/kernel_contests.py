@@ -192,13 +192,14 @@ def _embed(ops: _core.Ops, threads: int, case: RowsCase, config: AlbertConfig) -
     tables = [_normal(n, width) for n in (config.vocab_size, config.max_position_embeddings, config.type_vocab_size)]
     gamma, beta, out = _normal(width), _normal(width), _poisoned(case.t, width)
     ours, theirs = cycle(ids), cycle(torch.from_numpy(ids))
-    word, position, kind, torch_gamma, torch_beta = map(torch.from_numpy, (*tables, gamma, beta))
+    torch_word, torch_position, torch_kind = map(torch.from_numpy, (word, position, kind))
+    torch_gamma, torch_beta = map(torch.from_numpy, (gamma, beta))
     torch_positions, torch_types = torch.from_numpy(positions), torch.from_numpy(types)
     results = [torch.empty(0)]
 
     def call_torch() -> None:
-        total = F.embedding(next(theirs), word) + F.embedding(torch_types, kind)
-        total += F.embedding(torch_positions, position)
+        total = F.embedding(next(theirs), torch_word) + F.embedding(torch_types, torch_kind)
+        total += F.embedding(torch_positions, torch_position)
         results[0] = F.layer_norm(total, (width,), torch_gamma, torch_beta, EPS)
 
     return Contest(
@@ -207,7 +208,9 @@ def _embed(ops: _core.Ops, threads: int, case: RowsCase, config: AlbertConfig) -
         flops=10.0 * case.t * width,
         nbytes=4.0 * case.t * (3 * width + 3),  # word and position rows, output; both token types stay in cache
         copies=copies,
-        ours=lambda: ops.embed(next(ours), positions, types, *tables, gamma, beta, EPS, out=out, num_threads=threads),
+        ours=lambda: ops.embed(
+            next(ours), positions, types, word, position, kind, gamma, beta, EPS, out=out, num_threads=threads
+        ),
         our_result=lambda: out,
         torch=call_torch,
         torch_result=lambda: results[0].numpy(),

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from bench.report import Table
@@ -52,7 +53,7 @@ def run(options: argparse.Namespace) -> list[Table]:
 def write_lines(path: Path, count: int, rng: random.Random, text: Path | None = None) -> None:
     """``count`` numbered lines of 0 to 30 words, or the lines of ``text`` over and over."""
     if text:
-        lines = itertools.islice(itertools.cycle(text.read_text("utf-8").splitlines()), count)
+        lines: Iterator[str] = itertools.islice(itertools.cycle(text.read_text("utf-8").splitlines()), count)
     else:
         words = _words()
         lines = (f"{i} " + " ".join(rng.choices(words, k=rng.randrange(31))) for i in range(count))
