@@ -189,7 +189,8 @@ def _embed(ops: _core.Ops, threads: int, case: RowsCase, config: AlbertConfig) -
     ids = np.random.default_rng(0).integers(config.vocab_size, size=(copies, case.t), dtype=np.int32)
     positions = np.arange(case.t, dtype=np.int32) % config.max_position_embeddings
     types = np.zeros(case.t, np.int32)
-    tables = [_normal(n, width) for n in (config.vocab_size, config.max_position_embeddings, config.type_vocab_size)]
+    word, position = _normal(config.vocab_size, width), _normal(config.max_position_embeddings, width)
+    kind = _normal(config.type_vocab_size, width)
     gamma, beta, out = _normal(width), _normal(width), _poisoned(case.t, width)
     ours, theirs = cycle(ids), cycle(torch.from_numpy(ids))
     torch_word, torch_position, torch_kind = map(torch.from_numpy, (word, position, kind))
