@@ -7,9 +7,9 @@
 #include <atomic>
 #include <condition_variable>
 #include <mutex>
+#include <system_error>
 #include <thread>
 #include <utility>
-#include <vector>
 
 #include "kernels/errors.h"
 
@@ -57,12 +57,13 @@ class ThreadPool {
   bool try_acquire() { return !taken_.test_and_set(std::memory_order_acquire); }
   void release() { taken_.clear(std::memory_order_release); }
 
-  /// Workers 1 .. job.max_workers - 1 may join until `close`.
+  /// Workers 1 .. job.max_workers - 1 may join until `close`; fewer if the system gives no more threads.
   void open(Job& job) {
-    while (static_cast<int>(workers_.size()) < job.max_workers - 1) {
-      const int worker = static_cast<int>(workers_.size()) + 1;
-      workers_.emplace_back([this, worker] { loop(worker); });
-      workers_.back().detach();
+    try {
+      for (; num_workers_ < job.max_workers - 1; ++num_workers_) {
+        std::thread([this, worker = num_workers_ + 1] { loop(worker); }).detach();
+      }
+    } catch (const std::system_error&) {  // a limit of the machine, not of the work: those there are do it all
     }
     {
       std::lock_guard lock(mutex_);
@@ -102,8 +103,8 @@ class ThreadPool {
   static std::atomic<ThreadPool*> current_;
 
   std::atomic_flag taken_ = ATOMIC_FLAG_INIT;
-  std::vector<std::thread> workers_;  // touched only by whoever has the pool
-  std::mutex mutex_;                  // guards job_ and active_
+  int num_workers_ = 0;  // touched only by whoever has the pool
+  std::mutex mutex_;     // guards job_ and active_
   std::condition_variable wake_;
   std::condition_variable idle_;
   std::atomic<uint64_t> generation_{0};
