@@ -120,11 +120,10 @@ size_t WeightBuffer::find_tensor(const std::string& name, int64_t first_row, Con
       std::find_if(tensors.begin(), tensors.end(), [&](const WeightTensor& tensor) { return tensor.name == name; });
   if (found == tensors.end()) throw InvalidInputError("name: got '" + name + "', expected a tensor of the layout");
   const int64_t num_rows = found->shape[0], cols = layout_.slots()[found->slot].cols;
-  if (rows.cols != cols || first_row < 0 || first_row + rows.rows > num_rows) {
-    throw InvalidInputError("rows: got rows " + std::to_string(first_row) + ".." +
-                            std::to_string(first_row + rows.rows) + " of " + std::to_string(rows.cols) +
-                            " numbers for '" + name + "', which has " + std::to_string(num_rows) + " rows of " +
-                            std::to_string(cols));
+  if (rows.cols != cols || first_row < 0 || first_row > num_rows - rows.rows) {
+    throw InvalidInputError("rows: got " + std::to_string(rows.rows) + " rows of " + std::to_string(rows.cols) +
+                            " numbers from row " + std::to_string(first_row) + " on for '" + name + "', which has " +
+                            std::to_string(num_rows) + " rows of " + std::to_string(cols));
   }
   return found - tensors.begin();
 }
@@ -159,7 +158,9 @@ void WeightBuffer::read(const std::string& name, Matrix out, Stream stream) cons
     ops_->unpack_weight({data, tensor.first_row, slot.rows, out}, stream);
   } else {
     const size_t row_bytes = slot.cols * size_of(layout_.dtype());
-    std::memcpy(out.data, data + tensor.first_row * row_bytes, out.rows * row_bytes);
+    for (int64_t i = 0; i < out.rows; ++i) {
+      std::memcpy(out.row<char>(i * size_of(layout_.dtype())), data + (tensor.first_row + i) * row_bytes, row_bytes);
+    }
   }
 }
 
