@@ -79,6 +79,23 @@ TEST_CASE("what the workers wrote is there when parallel_for returns, time after
   }
 }
 
+TEST_CASE("tasks run side by side, call after call") {
+  cpu::Executor executor(3, {});
+  for (int round = 0; round < 20; ++round) {
+    std::atomic<int> arrived{0};
+    std::atomic<bool> met{true};
+    executor.parallel_for(3, [&](int64_t, int) {
+      ++arrived;
+      const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+      while (arrived < 3 && met) {
+        if (std::chrono::steady_clock::now() > deadline) met = false;
+        std::this_thread::yield();
+      }
+    });
+    REQUIRE(met);
+  }
+}
+
 TEST_CASE("a number of threads below one is one") {
   CHECK(cpu::Executor(0, {}).num_threads() == 1);
   CHECK(cpu::Executor(-3, {}).num_threads() == 1);
@@ -116,12 +133,12 @@ TEST_CASE("an interruption stops within a few tasks, and the pool works afterwar
       return true;
     });
     std::atomic<int> begun{0};
-    CHECK_THROWS_AS(executor.parallel_for(10000,
-                                          [&](int64_t, int) {
-                                            ++begun;
-                                            std::this_thread::sleep_for(5ms);
-                                          }),
-                    Interrupted);
+    // The caller is the slow one, so that a worker would be the first to ask, if workers asked.
+    const auto body = [&](int64_t, int worker) {
+      ++begun;
+      std::this_thread::sleep_for(worker == 0 ? 100ms : 5ms);
+    };
+    CHECK_THROWS_AS(executor.parallel_for(10000, body), Interrupted);
     CHECK(begun >= 1);
     CHECK(begun < 1000);
     CHECK_FALSE(asked_elsewhere);
