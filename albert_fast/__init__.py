@@ -9,6 +9,7 @@ Names are loaded when first used, so that importing the package takes a fraction
 from __future__ import annotations
 
 import importlib
+from pkgutil import extend_path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from albert_fast.verification import verify as verify
 
 __version__ = "0.1.0"
+
+# Python started in a checkout finds these files before the installed ones; the extension is found beside the latter.
+__path__ = extend_path(__path__, __name__)
 
 _HOMES = {
     "AlbertConfig": "config",
