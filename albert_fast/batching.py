@@ -123,18 +123,14 @@ class RaggedBatch:
         mask = _mask(attention_mask, (batch, length))
         flat = np.flatnonzero(mask)
         if len(flat) > np.iinfo(np.int32).max:
-            raise InvalidInputError(
-                f"input_ids: got {len(flat)} tokens, expected at most 2**31 - 1 in one batch"
-            )
+            raise InvalidInputError(f"input_ids: got {len(flat)} tokens, expected at most 2**31 - 1 in one batch")
         columns = np.broadcast_to(np.arange(length, dtype=np.int32), (batch, length))
         cu_seqlens = np.zeros(batch + 1, np.int32)
         np.cumsum(np.count_nonzero(mask, axis=1), out=cu_seqlens[1:])
         return cls(
             tokens=_gather("input_ids", ids, flat, limits.vocab_size),
             cu_seqlens=cu_seqlens,
-            positions=_gather_optional(
-                "position_ids", position_ids, columns, flat, limits.max_position_embeddings
-            ),
+            positions=_gather_optional("position_ids", position_ids, columns, flat, limits.max_position_embeddings),
             token_types=_gather_optional(
                 "token_type_ids", token_type_ids, np.zeros_like(columns), flat, limits.type_vocab_size
             ),
@@ -148,13 +144,9 @@ class RaggedBatch:
             InvalidInputError: the batch was not made by ``from_padded``, or ``rows`` is not [T, H].
         """
         if self.origin is None:
-            raise InvalidInputError(
-                "to_padded: this batch was not made by from_padded, so it has no padded form"
-            )
+            raise InvalidInputError("to_padded: this batch was not made by from_padded, so it has no padded form")
         if rows.ndim != 2 or len(rows) != self.num_tokens:
-            raise InvalidInputError(
-                f"rows: got shape {list(rows.shape)}, expected [{self.num_tokens}, hidden_size]"
-            )
+            raise InvalidInputError(f"rows: got shape {list(rows.shape)}, expected [{self.num_tokens}, hidden_size]")
         batch, length = self.origin.batch, self.origin.length
         width = rows.shape[1]
         if self.num_tokens == batch * length:
@@ -196,9 +188,7 @@ def _mask(value: Any, shape: tuple[int, int]) -> npt.NDArray[np.bool_]:
     if mask.dtype == np.bool_:
         return mask
     if not np.issubdtype(mask.dtype, np.number):
-        raise InvalidTypeError(
-            f"attention_mask: got dtype {mask.dtype}, expected bool or numbers that are 0 or 1"
-        )
+        raise InvalidTypeError(f"attention_mask: got dtype {mask.dtype}, expected bool or numbers that are 0 or 1")
     ones = np.asarray(mask == 1)
     wrong = ~ones & (mask != 0)
     if wrong.any():
@@ -209,24 +199,18 @@ def _mask(value: Any, shape: tuple[int, int]) -> npt.NDArray[np.bool_]:
     return ones
 
 
-def _gather(
-    name: str, array: npt.NDArray[Any], flat: npt.NDArray[np.int64], bound: int
-) -> npt.NDArray[np.int32]:
+def _gather(name: str, array: npt.NDArray[Any], flat: npt.NDArray[np.int64], bound: int) -> npt.NDArray[np.int32]:
     """``array.reshape(-1)[flat]`` as int32, each value checked to lie in 0..bound - 1."""
     values = array.reshape(-1)[flat]
     wrong = (values < 0) | (values >= bound)
     if wrong.any():
         first = int(np.argmax(wrong))
         row, column = divmod(int(flat[first]), array.shape[1])
-        raise InvalidInputError(
-            f"{name}: got {values[first]} at row {row}, column {column}, expected 0..{bound - 1}"
-        )
+        raise InvalidInputError(f"{name}: got {values[first]} at row {row}, column {column}, expected 0..{bound - 1}")
     return values.astype(np.int32, copy=False)
 
 
-def _gather_optional(
-    name: str, value: Any, default: Int32Array, flat: npt.NDArray[np.int64], bound: int
-) -> Int32Array:
+def _gather_optional(name: str, value: Any, default: Int32Array, flat: npt.NDArray[np.int64], bound: int) -> Int32Array:
     if value is None:
         return _gather(name, default, flat, bound)
     array = _integers(name, value)
@@ -293,6 +277,4 @@ def _place(
     per_batch = batch_tokens // length
     fresh = [left[i : i + per_batch] for i in range(0, len(left), per_batch)]
     batches.extend(fresh)
-    return np.concatenate(
-        [room - taken * length, np.array([batch_tokens - len(f) * length for f in fresh], np.int64)]
-    )
+    return np.concatenate([room - taken * length, np.array([batch_tokens - len(f) * length for f in fresh], np.int64)])

@@ -31,9 +31,7 @@ def heads(source: WeightSource) -> Heads:
     return found
 
 
-def fill(
-    buffer: _core.WeightBuffer, source: WeightSource, *, progress: Callable[[int], Any] | None = None
-) -> None:
+def fill(buffer: _core.WeightBuffer, source: WeightSource, *, progress: Callable[[int], Any] | None = None) -> None:
     """Write every tensor of ``buffer.layout`` from ``source``, a few megabytes of rows at a time.
 
     ``progress`` is called after each block with the bytes it took up in float32. Raises one
@@ -72,9 +70,7 @@ def _require(source: WeightSource, wanted: Mapping[str, Shape], unexpected: list
     if missing and source.unused_tensors:
         problems.append(f"not ALBERT's: {_shortened(source.unused_tensors)}")
     if problems:
-        raise CheckpointError(
-            f"model {source.name}: its tensors do not fit its configuration. {'; '.join(problems)}"
-        )
+        raise CheckpointError(f"model {source.name}: its tensors do not fit its configuration. {'; '.join(problems)}")
 
 
 def _shortened(names: list[str] | tuple[str, ...]) -> str:

@@ -110,9 +110,7 @@ class AlbertConfig:
             raise _bad("eos_token_id", self.eos_token_id, "an integer, at least 0, a list of them, or null")
         pad = self.pad_token_id
         if pad is not None and not (_is_id(pad) and pad < self.vocab_size):
-            raise _bad(
-                "pad_token_id", pad, f"an integer in 0..{self.vocab_size - 1} (vocab_size - 1) or null"
-            )
+            raise _bad("pad_token_id", pad, f"an integer in 0..{self.vocab_size - 1} (vocab_size - 1) or null")
 
     @property
     def head_dim(self) -> int:
@@ -145,9 +143,7 @@ class AlbertConfig:
             if values["model_type"] != "albert":
                 raise _bad("model_type", values["model_type"], "'albert'; only ALBERT models are supported")
         elif absent := [key for key in _SHAPE_KEYS if key not in values]:
-            raise ConfigError(
-                f"model_type: absent, and so are ALBERT's keys {', '.join(absent)}; expected 'albert'"
-            )
+            raise ConfigError(f"model_type: absent, and so are ALBERT's keys {', '.join(absent)}; expected 'albert'")
         known = {field.name for field in dataclasses.fields(cls)}
         return cls(**{name: value for name, value in values.items() if name in known})
 
@@ -191,9 +187,7 @@ def _number(name: str, value: object) -> float:
 
 def _bad(name: str, value: object, expected: str) -> ConfigError:
     shown = repr(value)
-    return ConfigError(
-        f"{name}: got {shown if len(shown) <= 80 else shown[:77] + '...'}, expected {expected}"
-    )
+    return ConfigError(f"{name}: got {shown if len(shown) <= 80 else shown[:77] + '...'}, expected {expected}")
 
 
 def _published() -> dict[str, AlbertConfig]:

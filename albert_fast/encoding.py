@@ -57,9 +57,7 @@ class EncodeOptions:
 
     def __post_init__(self) -> None:
         if self.pooling not in POOLINGS:
-            raise InvalidInputError(
-                f"pooling: got {self.pooling!r}, expected 'mean', 'cls', 'pooler' or None"
-            )
+            raise InvalidInputError(f"pooling: got {self.pooling!r}, expected 'mean', 'cls', 'pooler' or None")
         for name in ("truncation", "normalize"):
             value = getattr(self, name)
             if not isinstance(value, bool):
@@ -109,9 +107,7 @@ class Encoder:
             elif elapsed > 2 * _WINDOW_SECONDS:
                 size = max(size // 2, _SMALLEST_WINDOW)
 
-    def _encode_window(
-        self, window: list[Text], first_index: int, progress: Any
-    ) -> FloatArray | list[FloatArray]:
+    def _encode_window(self, window: list[Text], first_index: int, progress: Any) -> FloatArray | list[FloatArray]:
         sequences = self._tokenize(window, first_index)
         pooled = np.empty((len(window), self.model.config.hidden_size), self.model.dtype)
         ragged: dict[int, FloatArray] = {}
@@ -280,9 +276,7 @@ def _checked(texts: str | Iterable[Any]) -> Iterable[Any]:
     if isinstance(texts, str):
         return [texts]
     if isinstance(texts, (bytes, bytearray, Mapping)) or not isinstance(texts, Iterable):
-        raise InvalidTypeError(
-            f"texts: got {type(texts).__name__}, expected a str or an iterable of str or (str, str)"
-        )
+        raise InvalidTypeError(f"texts: got {type(texts).__name__}, expected a str or an iterable of str or (str, str)")
     if isinstance(texts, Sequence):
         return [check_text(text, index) for index, text in enumerate(texts)]
     return texts

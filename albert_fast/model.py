@@ -222,9 +222,7 @@ class Model:
         Raises:
             InvalidTypeError, InvalidInputError: naming the argument and what is wrong with it.
         """
-        batch = RaggedBatch.from_padded(
-            input_ids, attention_mask, token_type_ids, position_ids, limits=self.config
-        )
+        batch = RaggedBatch.from_padded(input_ids, attention_mask, token_type_ids, position_ids, limits=self.config)
         states = self._hidden_states(batch, output_hidden_states, num_threads)
         pooled = self._pooled(batch, states[-1], num_threads) if self.has_pooler else None
         convert = _like(input_ids)
@@ -271,9 +269,7 @@ class Model:
                 f"forward_pretraining: {self.name} lacks the pooler, the MLM head or the SOP head"
                 f" (found: pooler {self.has_pooler}, mlm {self.has_mlm_head}, sop {self.has_sop_head})"
             )
-        batch = RaggedBatch.from_padded(
-            input_ids, attention_mask, token_type_ids, position_ids, limits=self.config
-        )
+        batch = RaggedBatch.from_padded(input_ids, attention_mask, token_type_ids, position_ids, limits=self.config)
         selected = None if mlm_mask is None else _select(batch, mlm_mask)
         states = self._hidden_states(batch, output_hidden_states, num_threads)
         convert = _like(input_ids)
@@ -285,9 +281,7 @@ class Model:
         output = AlbertForPreTrainingOutput(
             prediction_logits=convert(prediction),
             sop_logits=convert(self._sop_logits(batch, pooled, num_threads)),
-            hidden_states=(
-                tuple(convert(batch.to_padded(rows)) for rows in states) if output_hidden_states else None
-            ),
+            hidden_states=(tuple(convert(batch.to_padded(rows)) for rows in states) if output_hidden_states else None),
         )
         return output if return_dict else tuple(output)
 

@@ -69,9 +69,7 @@ def worst(errors: Iterable[float]) -> float:
     return float(values.max()) if values.size else float("nan")
 
 
-def error_bound(
-    ours: Iterable[float], pytorch: Iterable[float], dtype: str, factor: float = 2.0
-) -> ErrorBound:
+def error_bound(ours: Iterable[float], pytorch: Iterable[float], dtype: str, factor: float = 2.0) -> ErrorBound:
     """Compare the worst of our errors with the worst of PyTorch's, floored at one roundoff of ``dtype``."""
     return ErrorBound(worst(ours), worst(pytorch), roundoff(dtype), factor)
 

@@ -170,9 +170,7 @@ def _our_stages(model: Model, encoded: list[Encoded], num_threads: int | None) -
         states = [np.ascontiguousarray(state[row, : len(ids)]) for state in out.hidden_states]
         mlm = model.encoder.mlm_logits(states[-1], num_threads) if model.has_mlm_head else None
         pooled: Any = out.pooler_output[row : row + 1] if model.has_pooler else None
-        sop = (
-            model.encoder.sop_logits(pooled, num_threads) if model.has_pooler and model.has_sop_head else None
-        )
+        sop = model.encoder.sop_logits(pooled, num_threads) if model.has_pooler and model.has_sop_head else None
         results.append(_stages(states, pooled, mlm, sop))
     return results
 
@@ -202,9 +200,7 @@ def _reference_stages(model: Model, encoded: list[Encoded], dtype: str) -> list[
     return results
 
 
-def _stages(
-    hidden_states: Sequence[Any], pooler: Any | None, mlm_logits: Any | None, sop_logits: Any | None
-) -> Stages:
+def _stages(hidden_states: Sequence[Any], pooler: Any | None, mlm_logits: Any | None, sop_logits: Any | None) -> Stages:
     stages = {"embeddings + mapping": hidden_states[0]}
     stages |= {f"iteration {index}": state for index, state in enumerate(hidden_states[1:], 1)}
     heads = {"pooler": pooler, "mlm logits": mlm_logits, "sop logits": sop_logits}

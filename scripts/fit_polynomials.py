@@ -18,10 +18,7 @@ mp.mp.dps = 40
 
 def chebyshev_nodes(low: float, high: float, count: int) -> list[mp.mpf]:
     """`count` Chebyshev nodes of [low, high]."""
-    return [
-        (low + high) / 2 + (high - low) / 2 * mp.cos(mp.pi * (k + mp.mpf(1) / 2) / count)
-        for k in range(count)
-    ]
+    return [(low + high) / 2 + (high - low) / 2 * mp.cos(mp.pi * (k + mp.mpf(1) / 2) / count) for k in range(count)]
 
 
 def lawson(basis: list[list[mp.mpf]], target: list[mp.mpf], rounds: int = 40) -> list[mp.mpf]:
@@ -53,9 +50,7 @@ def fit_exp(degree: int) -> None:
     print(f"exp, P of degree {degree}")
     show(
         "P",
-        lawson(
-            [[r**k for k in range(degree + 1)] for r in nodes], [(mp.exp(r) - 1 - r) / r**2 for r in nodes]
-        ),
+        lawson([[r**k for k in range(degree + 1)] for r in nodes], [(mp.exp(r) - 1 - r) / r**2 for r in nodes]),
     )
 
 

@@ -42,9 +42,7 @@ def write_config(folder: Path, config: AlbertConfig = SMALL, **changes: Any) -> 
     (folder / "config.json").write_text(json.dumps({**config.to_dict(), **changes}))
 
 
-def write_folder(
-    folder: Path, arrays: Mapping[str, Any] | None = None, config: AlbertConfig = SMALL
-) -> Arrays:
+def write_folder(folder: Path, arrays: Mapping[str, Any] | None = None, config: AlbertConfig = SMALL) -> Arrays:
     """``config.json`` and ``model.safetensors``; returns what was written."""
     arrays = dict(random_arrays(config) if arrays is None else arrays)
     folder.mkdir(exist_ok=True, parents=True)
@@ -63,9 +61,7 @@ def write_shards(folder: Path, arrays: Arrays, count: int = 3) -> dict[str, str]
         part = {name: arrays[name] for name in names[index::count]}
         save_file(part, folder / shard)
         weight_map |= dict.fromkeys(part, shard)
-    (folder / "model.safetensors.index.json").write_text(
-        json.dumps({"metadata": {}, "weight_map": weight_map})
-    )
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": weight_map}))
     return weight_map
 
 

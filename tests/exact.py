@@ -33,9 +33,7 @@ def gelu(x: Wide) -> Wide:
     with mpmath.workdps(40):
         # A longdouble as an exact sum of two doubles, which is what mpmath takes.
         high = x.astype(np.float64)
-        z = (
-            high.astype(object) + mpmath.mpf(0) + (x - high).astype(np.float64).astype(object)
-        ) / mpmath.sqrt(2)
+        z = (high.astype(object) + mpmath.mpf(0) + (x - high).astype(np.float64).astype(object)) / mpmath.sqrt(2)
         values = (1 + _erf(z)) * z / mpmath.sqrt(2)
         return np.array([mpmath.nstr(v, 25) for v in values.ravel()], np.longdouble).reshape(x.shape)
 

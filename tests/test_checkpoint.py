@@ -36,9 +36,7 @@ def test_layout_is_that_of_transformers(name):
     config = PRESETS[name]
     with torch.device("meta"):
         theirs = AlbertForPreTraining(HfConfig(**config.to_dict())).state_dict()
-    expected = {
-        key: tuple(t.shape) for key, t in theirs.items() if not key.startswith("predictions.decoder.")
-    }
+    expected = {key: tuple(t.shape) for key, t in theirs.items() if not key.startswith("predictions.decoder.")}
     assert expected_shapes(config, Heads(True, True, True)) == expected
 
 
@@ -112,9 +110,7 @@ def test_long_lists_are_cut(tmp_path):
 
 def test_a_source_that_lacks_what_the_buffer_wants(tmp_path):
     arrays = random_arrays()
-    write_folder(
-        tmp_path, {name: array for name, array in arrays.items() if not name.startswith("predictions")}
-    )
+    write_folder(tmp_path, {name: array for name, array in arrays.items() if not name.startswith("predictions")})
     buffer = _core.WeightBuffer(weight_layout(SMALL, Heads(True, True, True)))
     with open_source(tmp_path) as source, pytest.raises(CheckpointError, match=r"missing: predictions\."):
         fill(buffer, source)

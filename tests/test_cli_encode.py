@@ -56,9 +56,9 @@ def read_pooled(path):
 
         return load_file(path)["features"]
     if path.suffix == ".jsonl":
-        return np.array(
-            [json.loads(line)["features"] for line in path.read_text().splitlines()], np.float32
-        ).reshape(-1, 32)
+        return np.array([json.loads(line)["features"] for line in path.read_text().splitlines()], np.float32).reshape(
+            -1, 32
+        )
     import pyarrow.parquet as pq
 
     table = pq.read_table(path)
@@ -274,9 +274,7 @@ def test_parquet_row_groups_depend_on_the_rows_alone(tmp_path, monkeypatch):
 
 
 def test_the_command_itself(tmp_path, source):
-    done = subprocess.run(
-        [*COMMAND, "encode", source, tmp_path / "out.npy", *MODEL], capture_output=True, text=True
-    )
+    done = subprocess.run([*COMMAND, "encode", source, tmp_path / "out.npy", *MODEL], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, "")
     done = subprocess.run([*COMMAND, "encode", "none.txt", "out.npy", *MODEL], capture_output=True, text=True)
     assert done.returncode == 2

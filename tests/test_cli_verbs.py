@@ -54,9 +54,7 @@ def test_tokenize_pairs(capsys, tmp_path, tokenizer):
 def test_tokenize_into_a_pipe_that_closes(tmp_path):
     path = tmp_path / "in.txt"
     path.write_text("again and again\n" * 20_000)
-    job = subprocess.Popen(
-        [*COMMAND, "tokenize", path, *MODEL], stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
+    job = subprocess.Popen([*COMMAND, "tokenize", path, *MODEL], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert json.loads(job.stdout.readline())[0] == 2
     job.stdout.close()
     assert job.stderr.read() == b""
@@ -78,9 +76,7 @@ def test_verify(capsys):
 
 def test_verify_that_fails_exits_1(capsys, monkeypatch):
     states = _core.Encoder.hidden_states
-    monkeypatch.setattr(
-        _core.Encoder, "hidden_states", lambda *a, **k: [state * 1.001 for state in states(*a, **k)]
-    )
+    monkeypatch.setattr(_core.Encoder, "hidden_states", lambda *a, **k: [state * 1.001 for state in states(*a, **k)])
     assert run("verify", *MODEL) == 1
     captured = capsys.readouterr()
     assert "TOO LARGE" in captured.out

@@ -64,9 +64,7 @@ def test_unknown_preset(name):
 
 
 def test_round_trip_through_a_file(tmp_path):
-    config = dataclasses.replace(
-        AlbertConfig.preset("tiny"), hidden_act="gelu", pad_token_id=None, eos_token_id=[3, 4]
-    )
+    config = dataclasses.replace(AlbertConfig.preset("tiny"), hidden_act="gelu", pad_token_id=None, eos_token_id=[3, 4])
     path = tmp_path / "config.json"
     path.write_text(json.dumps({**config.to_dict(), "architectures": ["AlbertModel"], "gap_size": 0}))
     assert AlbertConfig.from_json_file(path) == config

@@ -133,9 +133,7 @@ def test_long_texts_are_cut(model):
 def test_normalized_rows_have_length_one(model):
     plain, normal = encode(corpus(20), model), encode(corpus(20), model, normalize=True)
     np.testing.assert_allclose(np.linalg.norm(normal, axis=1), 1, rtol=1e-6)
-    np.testing.assert_allclose(
-        normal, plain / np.linalg.norm(plain, axis=1, keepdims=True), rtol=1e-5, atol=1e-7
-    )
+    np.testing.assert_allclose(normal, plain / np.linalg.norm(plain, axis=1, keepdims=True), rtol=1e-5, atol=1e-7)
 
 
 def test_a_stream_is_read_a_window_at_a_time(model):
@@ -356,9 +354,7 @@ if child == 0:
     os._exit(0 if encoding.encode(["a"], {TINY!r}).shape == (1, {WIDTH}) else 1)
 print(os.waitpid(child, 0)[1])
 """
-    done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True
-    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout == "0\n"
 
 

@@ -91,9 +91,7 @@ def test_a_text_does_not_know_its_batch(encoder: _core.Encoder, pooling: str | N
     holes=st.floats(0, 0.7),
     seed=st.integers(0, 99),
 )
-def test_padding_does_not_show(
-    tiny: Model, lengths: list[int], threads: int, holes: float, seed: int
-) -> None:
+def test_padding_does_not_show(tiny: Model, lengths: list[int], threads: int, holes: float, seed: int) -> None:
     """Any mask, any width: each row equals its attended tokens alone, at the positions they stood at."""
     rng = np.random.default_rng(seed)
     width = max(lengths) + int(rng.integers(1, 5))
@@ -104,9 +102,7 @@ def test_padding_does_not_show(
         columns = np.flatnonzero(mask[row])
         expected = np.zeros((width, tiny.config.hidden_size), np.float32)
         if len(columns):
-            alone = tiny.encode_ragged(
-                _ints(ids[row, columns]), _ints([0, len(columns)]), positions=_ints(columns)
-            )
+            alone = tiny.encode_ragged(_ints(ids[row, columns]), _ints([0, len(columns)]), positions=_ints(columns))
             expected[columns] = alone
         np.testing.assert_array_equal(output.last_hidden_state[row], expected)
 
@@ -149,9 +145,7 @@ def test_depths_0_5_and_11_of_a_twelve_iteration_model(tmp_path: Path) -> None:
     joined = _core.EncoderState.join(states)
     while joined.advance():
         pass
-    np.testing.assert_array_equal(
-        joined.hidden_states(), np.concatenate([encoder.encode(*part) for part in parts])
-    )
+    np.testing.assert_array_equal(joined.hidden_states(), np.concatenate([encoder.encode(*part) for part in parts]))
 
 
 def test_many_threads_share_a_model(tiny: Model) -> None:

@@ -88,9 +88,7 @@ def test_equals_transformers(shape: str) -> None:
             results[1].append(attended(theirs(**inputs, output_hidden_states=True), mask, inner))
             results[2].append(attended(theirs.double()(**inputs, output_hidden_states=True), mask, inner))
         assert not mine.prediction_logits[~mask.bool()].any(), "rows of padding are zeros"
-    for stage, (ours_, torch_, exact_) in enumerate(
-        zip(*(zip(*r, strict=True) for r in results), strict=True)
-    ):
+    for stage, (ours_, torch_, exact_) in enumerate(zip(*(zip(*r, strict=True) for r in results), strict=True)):
         assert_within_pytorch(ours_, torch_, exact_, "float32", what=f"{shape}, stage {stage}")
 
 
@@ -210,9 +208,7 @@ def test_state_dict_comes_back_out_of_the_buffer() -> None:
     theirs = hf_model(0)
     state = load(theirs).state_dict()
     expected = {
-        name: tensor
-        for name, tensor in theirs.state_dict().items()
-        if not name.startswith("predictions.decoder")
+        name: tensor for name, tensor in theirs.state_dict().items() if not name.startswith("predictions.decoder")
     }
     assert state.keys() == expected.keys()
     for name, tensor in expected.items():
@@ -227,6 +223,4 @@ def test_tokenizer_of_a_live_model(tmp_path: Path, tiny: Model) -> None:
     tiny.tokenizer.save_pretrained(tmp_path)
     hf_model(0).save_pretrained(tmp_path)
     assert load(tmp_path).tokenizer.tokenize("hello") == tiny.tokenizer.tokenize("hello")
-    assert load(tmp_path / "model.safetensors").tokenizer.tokenize("hello") == tiny.tokenizer.tokenize(
-        "hello"
-    )
+    assert load(tmp_path / "model.safetensors").tokenizer.tokenize("hello") == tiny.tokenizer.tokenize("hello")

@@ -89,9 +89,7 @@ def test_linear(variant: tuple[Ops, str], case: LinearCase) -> None:
 
     def ours(arrays: dict[str, Any]) -> Any:
         packed = our_linear(ops, case, arrays, PackedWeight(ops, arrays["weight"]))
-        np.testing.assert_array_equal(
-            our_linear(ops, case, arrays, arrays["weight"]), packed, "plain != packed"
-        )
+        np.testing.assert_array_equal(our_linear(ops, case, arrays, arrays["weight"]), packed, "plain != packed")
         return packed
 
     compare(
@@ -111,10 +109,7 @@ def test_linear_rows_are_independent(variant: tuple[Ops, str], case: LinearCase)
     whole = our_linear(ops, case, arrays, weight, threads=1)
     np.testing.assert_array_equal(our_linear(ops, case, arrays, weight, threads=3), whole)
     for row in sorted({0, case.t // 2, case.t - 1}):
-        alone = {
-            name: array[row : row + 1] if name in ("x", "residual") else array
-            for name, array in arrays.items()
-        }
+        alone = {name: array[row : row + 1] if name in ("x", "residual") else array for name, array in arrays.items()}
         single = LinearCase(1, case.n, case.k, case.activation, case.bias, case.residual)
         np.testing.assert_array_equal(our_linear(ops, single, alone, weight), whole[row : row + 1])
 
@@ -177,9 +172,7 @@ def test_attention_of_extreme_scores(variant: tuple[Ops, str]) -> None:
     expected = exact.attention(case, arrays).astype(np.float64)
     # Scores near 4000 have an absolute error of 4000 roundoffs, which is the relative error of p.
     roundoffs = 4000 * 8 * np.finfo(dtype).eps
-    np.testing.assert_allclose(
-        our_attention(ops, case, arrays), expected, atol=roundoffs * np.abs(expected).max()
-    )
+    np.testing.assert_allclose(our_attention(ops, case, arrays), expected, atol=roundoffs * np.abs(expected).max())
 
 
 @pytest.mark.parametrize("case", ROWS, ids=str)

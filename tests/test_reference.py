@@ -23,9 +23,7 @@ SHAPES = {  # hidden_size, heads (so head_dim 16, 64, 128), groups, inner layers
 }
 
 
-def hugging_face(
-    shape: str, activation: str, attention: str, seed: int = 0, kind: str = "AlbertForPreTraining"
-):
+def hugging_face(shape: str, activation: str, attention: str, seed: int = 0, kind: str = "AlbertForPreTraining"):
     hidden, heads, groups, inner, layers = SHAPES[shape]
     config = transformers.AlbertConfig(
         vocab_size=97,
@@ -42,9 +40,7 @@ def hugging_face(
     )
     torch.manual_seed(seed)
     model = getattr(transformers, kind)(config).double().eval()
-    for (
-        parameter
-    ) in model.parameters():  # biases start as zeros and LayerNorm as identity: neither would show an error
+    for parameter in model.parameters():  # biases start as zeros and LayerNorm as identity: neither would show an error
         parameter.data += 0.1 * torch.randn_like(parameter)
     return model
 
@@ -66,9 +62,7 @@ def pairs(ours, theirs, mask, inner_layers):
     transformers 5 also records the states between the inner layers of a group; ours are one per iteration.
     """
     kept = mask.bool()
-    for index, (a, b) in enumerate(
-        zip(ours.hidden_states, theirs.hidden_states[::inner_layers], strict=True)
-    ):
+    for index, (a, b) in enumerate(zip(ours.hidden_states, theirs.hidden_states[::inner_layers], strict=True)):
         yield f"hidden state {index}", a[kept], b[kept]
     yield "mlm logits", ours.prediction_logits[kept], theirs.prediction_logits[kept]
     yield "sop logits", ours.sop_logits, theirs.sop_logits

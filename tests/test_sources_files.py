@@ -65,9 +65,7 @@ def test_shards_and_preference(tmp_path):
         with pytest.raises(CheckpointError, match=r"index\.json: not a usable index"):
             open_source(tmp_path)
     write_shards(tmp_path, arrays)
-    index.write_text(
-        json.dumps({"weight_map": {**weight_map, "albert.extra": weight_map["predictions.bias"]}})
-    )
+    index.write_text(json.dumps({"weight_map": {**weight_map, "albert.extra": weight_map["predictions.bias"]}}))
     with pytest.raises(CheckpointError, match=r"not in the shard it names: albert\.extra"):
         open_source(tmp_path)
 
@@ -119,9 +117,7 @@ def test_other_stored_types(tmp_path, dtype):
         stored = write_folder(tmp_path, {name: array.astype(dtype) for name, array in arrays.items()})
         expected = {name: array.astype(np.promote_types(dtype, np.float32)) for name, array in stored.items()}
     with open_source(tmp_path) as source:
-        assert source.rows("albert.pooler.bias", 0, 1).dtype == (
-            np.float64 if dtype == "float64" else np.float32
-        )
+        assert source.rows("albert.pooler.bias", 0, 1).dtype == (np.float64 if dtype == "float64" else np.float32)
         assert_same(source, expected)
 
 
@@ -179,14 +175,10 @@ def test_tied_tensors_stored_under_their_second_name_only(tmp_path):
 @pytest.mark.parametrize("second", ["weight", "bias"])
 def test_untied_decoder_is_refused(tmp_path, second):
     arrays = random_arrays()
-    tied = arrays[
-        "albert.embeddings.word_embeddings.weight" if second == "weight" else "predictions.bias"
-    ].copy()
+    tied = arrays["albert.embeddings.word_embeddings.weight" if second == "weight" else "predictions.bias"].copy()
     tied[-1] += 1
     write_folder(tmp_path, {**arrays, f"predictions.decoder.{second}": tied})
-    with pytest.raises(
-        CheckpointError, match=rf"predictions\.decoder\.{second} differs from .* not supported"
-    ):
+    with pytest.raises(CheckpointError, match=rf"predictions\.decoder\.{second} differs from .* not supported"):
         open_source(tmp_path)
     write_folder(tmp_path, {**arrays, f"predictions.decoder.{second}": tied[:-1]})
     with pytest.raises(CheckpointError, match="differs from"):
@@ -229,9 +221,7 @@ def test_paths_that_are_not_there(model, tmp_path, monkeypatch):
 
 def test_other_files_and_types(tmp_path):
     write_folder(tmp_path)
-    with pytest.raises(
-        InvalidInputError, match=r"model file: got .*config\.json, expected a name that ends in"
-    ):
+    with pytest.raises(InvalidInputError, match=r"model file: got .*config\.json, expected a name that ends in"):
         open_source(tmp_path / "config.json")
     for model in (3, None, b"albert", ["albert"], object()):
         with pytest.raises((InvalidTypeError, InvalidInputError), match=r"^model: got"):

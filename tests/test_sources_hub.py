@@ -64,9 +64,7 @@ def test_what_is_not_in_the_cache(tmp_path):
     folder = cached_snapshot(tmp_path, "a/b")
     folder.mkdir(parents=True)
     write_config(folder)
-    with pytest.raises(
-        ModelNotFoundError, match=r"no weights under hub id 'a/b' \(model\.safetensors: .*pytorch"
-    ):
+    with pytest.raises(ModelNotFoundError, match=r"no weights under hub id 'a/b' \(model\.safetensors: .*pytorch"):
         open_source("a/b", cache_dir=tmp_path, local_files_only=True)
     with pytest.raises(ModelNotFoundError, match="at revision 'nothing'"):
         open_source("a/b", cache_dir=tmp_path, local_files_only=True, revision="nothing")
@@ -254,18 +252,14 @@ def test_revisions(tmp_path, hub):
     assert load(hub.url, home, "some/model") == f"{NEWER} {digest(new)}"
     assert load(hub.url, home, "some/model", COMMIT) == f"{COMMIT} {digest(old)}"
     answer = load(hub.url, home, "some/model", "v9")
-    assert answer.startswith(
-        "ModelNotFoundError model some/model: tried hub id 'some/model' at revision 'v9'"
-    )
+    assert answer.startswith("ModelNotFoundError model some/model: tried hub id 'some/model' at revision 'v9'")
 
 
 def test_bin_when_there_is_nothing_better(tmp_path, hub):
     torch = pytest.importorskip("torch")
     arrays = random_arrays()
     write_config(tmp_path)
-    torch.save(
-        {name: torch.from_numpy(array) for name, array in arrays.items()}, tmp_path / "pytorch_model.bin"
-    )
+    torch.save({name: torch.from_numpy(array) for name, array in arrays.items()}, tmp_path / "pytorch_model.bin")
     hub.publish("some/model", COMMIT, tmp_path)
     assert load(hub.url, tmp_path / "home", "some/model") == f"{COMMIT} {digest(arrays)}"
 

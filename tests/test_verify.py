@@ -46,10 +46,7 @@ def test_tiny_passes_and_prints_a_table():
         assert 0 < stage.bound.ours < 1e-5
         assert 0 < stage.bound.pytorch < 1e-5
     table = str(report).splitlines()
-    assert (
-        table[0]
-        == f"random:tiny, float32: relative L2 error against float64, the worst of {len(SENTENCES)} texts"
-    )
+    assert table[0] == f"random:tiny, float32: relative L2 error against float64, the worst of {len(SENTENCES)} texts"
     assert [line.split("  ")[0].strip() for line in table[2:-1]] == names
     assert table[-1].startswith("passed: ")
 
@@ -100,9 +97,7 @@ def test_any_heads_groups_and_no_vocabulary(tmp_path, heads):
     report = verify(tmp_path)
     assert report.passed
     assert "5 inputs of random tokens" in str(report)
-    found = [
-        name in {stage.name for stage in report.stages} for name in ("pooler", "mlm logits", "sop logits")
-    ]
+    found = [name in {stage.name for stage in report.stages} for name in ("pooler", "mlm logits", "sop logits")]
     assert found == list(heads)
 
 

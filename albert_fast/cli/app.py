@@ -45,9 +45,7 @@ def encode(
     input: InputArgument,
     output: Annotated[Path, typer.Argument(help="NAME.npy, .safetensors, .jsonl or .parquet.")],
     model: ModelOption = DEFAULT_MODEL,
-    pooling: Annotated[
-        str, typer.Option(help="mean, cls, pooler, or none (features of each token).")
-    ] = "mean",
+    pooling: Annotated[str, typer.Option(help="mean, cls, pooler, or none (features of each token).")] = "mean",
     max_length: Annotated[int, typer.Option(help="Tokens kept of each text.")] = 512,
     truncation: Annotated[bool, typer.Option(help="Cut longer texts, or refuse them.")] = True,
     normalize: Annotated[bool, typer.Option("--normalize", help="Scale rows to length 1.")] = False,
@@ -57,9 +55,7 @@ def encode(
     dtype: DtypeOption = "float32",
     text_field: TextFieldOption = None,
     pair_field: PairFieldOption = None,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace OUTPUT or another job's half of it.")
-    ] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUTPUT or another job's half of it.")] = False,
     progress: Annotated[bool | None, typer.Option(help="Progress bar; on a terminal by default.")] = None,
 ) -> None:
     """Write the features of each text of INPUT to OUTPUT.
@@ -113,9 +109,7 @@ def tokenize(
 
 
 @app.command()
-def verify(
-    model: ModelOption = DEFAULT_MODEL, device: DeviceOption = "auto", dtype: DtypeOption = "float32"
-) -> None:
+def verify(model: ModelOption = DEFAULT_MODEL, device: DeviceOption = "auto", dtype: DtypeOption = "float32") -> None:
     """Compare the model, stage by stage, with float64 arithmetic; exit 1 if an error is too large."""
     from ..verification import verify as check
 

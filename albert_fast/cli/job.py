@@ -66,9 +66,7 @@ class EncodeJob:
             self._tidy()
             return journal.rows
         with self._reporting(journal.rows):
-            writer = self.writer_type(
-                self.out, self.encoder.model.config.hidden_size, self.ragged, journal.sizes
-            )
+            writer = self.writer_type(self.out, self.encoder.model.config.hidden_size, self.ragged, journal.sizes)
         try:
             self._encode(writer, journal, show_progress)
             with self._reporting(journal.rows):

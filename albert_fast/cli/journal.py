@@ -60,9 +60,7 @@ class Journal:
         """What separates this journal's job from another, for a message; empty when nothing does."""
         keys = sorted(self.fingerprint.keys() | fingerprint.keys())
         changed = [key for key in keys if self.fingerprint.get(key) != fingerprint.get(key)]
-        return ", ".join(
-            f"{key} was {self.fingerprint.get(key)!r}, is {fingerprint.get(key)!r}" for key in changed
-        )
+        return ", ".join(f"{key} was {self.fingerprint.get(key)!r}, is {fingerprint.get(key)!r}" for key in changed)
 
 
 def sync_folder(folder: Path) -> None:

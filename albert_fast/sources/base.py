@@ -83,9 +83,7 @@ class WeightSource:
         tensor = self._tensor(name)
         count = tensor.shape[0] if tensor.shape else 0
         if not 0 <= start <= stop <= count:
-            raise InvalidInputError(
-                f"rows of {name}: got {start}..{stop}, expected a range within 0..{count}"
-            )
+            raise InvalidInputError(f"rows of {name}: got {start}..{stop}, expected a range within 0..{count}")
         return tensor.rows(start, stop)
 
     def close(self) -> None:
@@ -105,9 +103,7 @@ class WeightSource:
         if self._closed:
             raise InvalidInputError(f"model {self.name}: its weight source is closed")
         if name not in self._tensors:
-            raise InvalidInputError(
-                f"tensor name: got {name!r}, expected one of model {self.name}'s tensor_names"
-            )
+            raise InvalidInputError(f"tensor name: got {name!r}, expected one of model {self.name}'s tensor_names")
         return self._tensors[name]
 
     def _resolve_tied(self) -> None:

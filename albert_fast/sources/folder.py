@@ -69,17 +69,13 @@ def _read_index(index: Path) -> Mapping[str, StoredTensor]:
     shards = {shard: _read(index.parent / shard) for shard in sorted(set(weight_map.values()))}
     missing = [tensor for tensor, shard in weight_map.items() if tensor not in shards[shard]]
     if missing:
-        raise CheckpointError(
-            f"{index}: tensors that are not in the shard it names: {', '.join(missing[:8])}"
-        )
+        raise CheckpointError(f"{index}: tensors that are not in the shard it names: {', '.join(missing[:8])}")
     return {tensor: shards[shard][tensor] for tensor, shard in weight_map.items()}
 
 
 def _read(path: Path) -> Mapping[str, StoredTensor]:
     if (reader := _READERS.get(path.suffix)) is None:
-        raise InvalidInputError(
-            f"model file: got {path}, expected a name that ends in {' or '.join(_READERS)}"
-        )
+        raise InvalidInputError(f"model file: got {path}, expected a name that ends in {' or '.join(_READERS)}")
     with _readable(path):
         return reader(path)
 

@@ -40,9 +40,7 @@ class MappedTensor:
     def rows(self, start: int, stop: int) -> Rows:
         """Rows start..stop-1: a view for aligned float32 and float64, else a converted copy."""
         if self.dtype not in _DTYPES:
-            raise CheckpointError(
-                f"{self.label}: stored as {self.dtype}, expected one of {', '.join(_DTYPES)}"
-            )
+            raise CheckpointError(f"{self.label}: stored as {self.dtype}, expected one of {', '.join(_DTYPES)}")
         stored = _DTYPES[self.dtype]
         columns = math.prod(self.shape[1:])
         count = (stop - start) * columns

@@ -76,11 +76,7 @@ def read_torch_file(path: Path) -> dict[str, TorchTensor]:
             f"{path}: refused, for it holds more than tensors (or is damaged) and could run code when opened"
         ) from error
     except Exception as error:  # damaged input surfaces as whatever the unpickler happened to trip over
-        raise CheckpointError(
-            f"{path}: not a usable PyTorch file ({type(error).__name__}: {error})"
-        ) from error
+        raise CheckpointError(f"{path}: not a usable PyTorch file ({type(error).__name__}: {error})") from error
     if not isinstance(state, Mapping):
-        raise CheckpointError(
-            f"{path}: holds a {type(state).__name__}, expected a state dict of named tensors"
-        )
+        raise CheckpointError(f"{path}: holds a {type(state).__name__}, expected a state dict of named tensors")
     return torch_tensors(state, str(path))
