@@ -42,8 +42,8 @@ Copy flat(void* to, const void* from, size_t bytes, cudaMemcpyKind kind) {
 /// The bytes of a __device__ or __constant__ variable, from `offset` on.
 std::byte* bytes_of(Context& context, Device& device, const void* symbol, size_t offset, size_t bytes) {
   const Variable& variable = context.registry.variable(symbol);
-  const auto module = variable.binary->module(context.settings.compute_capability);
-  const uint64_t address = device.allocations.memory().variable(*module, variable.name);
+  const emulator::Module& module = variable.binary->module(context.settings.compute_capability);
+  const uint64_t address = device.allocations.memory().variable(module, variable.name);
   require(offset + bytes <= variable.size, cudaErrorInvalidValue, "beyond the end of the variable");
   return reinterpret_cast<std::byte*>(address) + offset;
 }

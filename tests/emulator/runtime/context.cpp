@@ -1,9 +1,12 @@
 #include "emulator/runtime/context.h"
 
 #include <new>
+#include <utility>
 
 namespace emulator::runtime {
 namespace {
+
+constexpr size_t kMostCounters = 10000;  // some megabytes, if nobody ever takes them
 
 thread_local cudaError_t thread_error = cudaSuccess;
 
@@ -27,6 +30,11 @@ void Context::reset_device() {
 void Context::break_device(cudaError_t code) {
   device->sticky = code;
   device->streams.drop_all();
+}
+
+void Context::add_counters(std::string json) {
+  if (launch_counters.size() == kMostCounters) launch_counters.pop_front();
+  launch_counters.push_back(std::move(json));
 }
 
 cudaError_t call(const char* name, const std::function<void(Context&, Device&)>& body) {

@@ -1,12 +1,12 @@
 // The one emulated device of a process, and the frame every call of the runtime runs in.
 #pragma once
 
+#include <deque>
 #include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
 #include <string>
-#include <vector>
 
 #include "emulator/runtime/allocations.h"
 #include "emulator/runtime/device_model.h"
@@ -44,8 +44,10 @@ struct Context {
   Registry registry;
   Settings settings;
   std::unique_ptr<Device> device;
-  std::vector<std::string> report;           // see emulator_take_report
-  std::vector<std::string> launch_counters;  // a JSON object per launch
+  void add_counters(std::string json);
+
+  std::deque<std::string> report;           // see emulator_take_report
+  std::deque<std::string> launch_counters;  // a JSON object per launch
 };
 
 /// Runs a call under the lock, turns what it throws into an error code, and remembers that for cudaGetLastError. A

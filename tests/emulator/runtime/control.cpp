@@ -1,8 +1,8 @@
 #include "emulator/runtime/control.h"
 
 #include <algorithm>
+#include <deque>
 #include <string>
-#include <vector>
 
 #include "emulator/runtime/context.h"
 
@@ -11,7 +11,7 @@ using namespace emulator::runtime;
 namespace {
 
 /// Writes the lines and forgets them, if they fit; see control.h.
-size_t take(std::vector<std::string>& lines, const char* open, const char* between, const char* close, char* to,
+size_t take(std::deque<std::string>& lines, const char* open, const char* between, const char* close, char* to,
             size_t size) {
   std::string text = open;
   for (size_t i = 0; i < lines.size(); ++i) text += (i == 0 ? "" : between) + lines[i];

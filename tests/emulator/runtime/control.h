@@ -33,8 +33,8 @@ EMULATOR_API int emulator_set_compute_capability(int capability);
 /// call with size 0 asks for the length.
 EMULATOR_API size_t emulator_take_report(char* text, size_t size);
 
-/// A JSON list with one object per launch since the last call: kernel, grid, block, dynamic_shared, seed, counters.
-/// Same rules for the length.
+/// A JSON list with one object per launch since the last call, at most the newest 10000: kernel, grid, block,
+/// dynamic_shared, seed, counters. Same rules for the length.
 EMULATOR_API size_t emulator_take_counters(char* json, size_t size);
 
 #ifdef __cplusplus

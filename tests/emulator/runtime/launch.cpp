@@ -13,7 +13,7 @@ namespace {
 const DeviceModel& model_of(const Context& context) { return *device_model(context.settings.compute_capability); }
 
 const KernelInfo& info_of(Context& context, const Kernel& kernel) {
-  const KernelInfo* info = kernel.binary->module(context.settings.compute_capability)->find(kernel.name);
+  const KernelInfo* info = kernel.binary->module(context.settings.compute_capability).find(kernel.name);
   if (info == nullptr) throw Failure{cudaErrorInvalidDeviceFunction, "the PTX has no kernel " + kernel.name};
   return *info;
 }
@@ -60,7 +60,7 @@ cudaError_t code_of(const Report& report) {
 }
 
 struct QueuedLaunch {
-  std::shared_ptr<const Module> module;
+  const Module* module;
   std::string kernel;
   LaunchConfig config;
   std::vector<std::byte> parameters;
@@ -68,7 +68,7 @@ struct QueuedLaunch {
   void operator()() const {
     Context& context = Context::get();
     const Report report = launch(*module, kernel, config, parameters.data(), context.device->allocations.memory());
-    context.launch_counters.push_back(counters_json(kernel, config, report.counters));
+    context.add_counters(counters_json(kernel, config, report.counters));
     if (report.errors.empty()) return;
     for (const std::string& error : report.errors) context.report.push_back(kernel + ": " + error);
     const cudaError_t code = code_of(report);
@@ -115,7 +115,7 @@ void launch_kernel(Context& context, Device& device, const Kernel& kernel, dim3 
   config.seed = context.settings.seed;
   config.num_threads = context.settings.num_threads;
   device.streams.enqueue(device.streams.stream(stream),
-                         QueuedLaunch{kernel.binary->module(context.settings.compute_capability), kernel.name, config,
+                         QueuedLaunch{&kernel.binary->module(context.settings.compute_capability), kernel.name, config,
                                       parameter_block(info, arguments)});
 }
 

@@ -18,7 +18,7 @@ const PtxImage& Binary::image(int compute_capability) {
 
 int Binary::architecture(int compute_capability) { return image(compute_capability).architecture; }
 
-std::shared_ptr<const Module> Binary::module(int compute_capability) {
+const Module& Binary::module(int compute_capability) {
   const PtxImage& chosen = image(compute_capability);
   std::shared_ptr<const Module>& module = modules_[chosen.architecture];
   if (module == nullptr) {
@@ -28,7 +28,7 @@ std::shared_ptr<const Module> Binary::module(int compute_capability) {
       throw Failure{cudaErrorInvalidPtx, error.what()};
     }
   }
-  return module;
+  return *module;
 }
 
 std::vector<const Module*> Binary::modules() const {
@@ -40,16 +40,12 @@ std::vector<const Module*> Binary::modules() const {
 }
 
 Binary* Registry::add_binary(const void* wrapper) {
-  auto binary = std::make_unique<Binary>(wrapper);
-  Binary* const key = binary.get();
-  binaries_.emplace(key, std::move(binary));
-  return key;
+  return binaries_.emplace_back(std::make_unique<Binary>(wrapper)).get();
 }
 
 void Registry::remove_binary(Binary* binary) {
   std::erase_if(kernels_, [&](const auto& entry) { return entry.second.binary == binary; });
   std::erase_if(variables_, [&](const auto& entry) { return entry.second.binary == binary; });
-  binaries_.erase(binary);
 }
 
 void Registry::add_kernel(const void* host_function, Kernel kernel) {

@@ -20,7 +20,7 @@ class Binary {
   explicit Binary(const void* wrapper) : wrapper_(wrapper) {}
 
   /// The module for a device; parsed once for each image. Throws Failure.
-  std::shared_ptr<const Module> module(int compute_capability);
+  const Module& module(int compute_capability);
   int architecture(int compute_capability);  // of the PTX that the device runs
   std::vector<const Module*> modules() const;
 
@@ -46,7 +46,8 @@ struct Variable {
 class Registry {
  public:
   Binary* add_binary(const void* wrapper);
-  void remove_binary(Binary*);  // and its kernels and variables
+  /// Its kernels and variables are gone. Its modules stay: queued work and graphs may still run them.
+  void remove_binary(Binary*);
   void add_kernel(const void* host_function, Kernel);
   void add_variable(const void* host_variable, Variable);
 
@@ -55,7 +56,7 @@ class Registry {
   const Variable& variable(const void* host_variable) const;  // throws Failure with cudaErrorInvalidSymbol
 
  private:
-  std::map<Binary*, std::unique_ptr<Binary>> binaries_;
+  std::vector<std::unique_ptr<Binary>> binaries_;
   std::map<const void*, Kernel> kernels_;
   std::map<const void*, Variable> variables_;
 };

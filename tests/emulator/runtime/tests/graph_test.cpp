@@ -45,7 +45,6 @@ struct Captured {
 TEST_CASE("a captured stream runs nothing until its graph is launched, then as often as it is") {
   const FreshDevice fresh;
   Captured captured;
-  void* pinned = nullptr;
   cudaStreamCaptureStatus status;
   CHECK_CUDA(cudaStreamIsCapturing(captured.stream, &status));
   CHECK(status == cudaStreamCaptureStatusActive);
@@ -53,7 +52,6 @@ TEST_CASE("a captured stream runs nothing until its graph is launched, then as o
   CHECK_CUDA(cudaMemcpyAsync(captured.x + 1, captured.x, 4, cudaMemcpyDeviceToDevice, captured.stream));
   CHECK_CUDA(add_within_bounds(captured.x, 1, 1, captured.stream));
   const cudaGraphExec_t exec = captured.end();
-  CHECK_CUDA(cudaMallocHost(&pinned, 4));
   CHECK(from_device(captured.x, 2) == std::vector<float>{1, 1});
   CHECK_CUDA(cudaGraphLaunch(exec, captured.stream));
   CHECK_CUDA(cudaGraphLaunch(exec, captured.stream));
@@ -62,6 +60,19 @@ TEST_CASE("a captured stream runs nothing until its graph is launched, then as o
   CHECK_CUDA(cudaGraphExecDestroy(exec));
   CHECK_ERROR(cudaGraphLaunch(exec, captured.stream), cudaErrorInvalidResourceHandle);
   check_report_has("the executable graph does not exist");
+}
+
+TEST_CASE("a captured copy reads the host's memory at each launch") {
+  const FreshDevice fresh;
+  Captured captured;
+  float input = 0;
+  CHECK_CUDA(cudaMemcpyAsync(captured.x, &input, 4, cudaMemcpyHostToDevice, captured.stream));
+  const cudaGraphExec_t exec = captured.end();
+  for (const float value : {5.0F, 6.0F}) {
+    input = value;
+    CHECK_CUDA(cudaGraphLaunch(exec, captured.stream));
+    CHECK(from_device(captured.x, 1)[0] == value);
+  }
 }
 
 TEST_CASE("a second stream joins a capture by an event, and its order is that of the events alone") {

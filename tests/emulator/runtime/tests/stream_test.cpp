@@ -1,5 +1,6 @@
 // The order of work: what streams and events promise, and that nothing more is given.
 #include <set>
+#include <thread>
 
 #include "kernels.h"
 #include "support.h"
@@ -140,4 +141,23 @@ TEST_CASE("priorities are given and taken back") {
   unsigned flags = 0;
   CHECK_CUDA(cudaStreamGetFlags(stream, &flags));
   CHECK(flags == cudaStreamNonBlocking);
+}
+
+TEST_CASE("several host threads, each with a stream of its own") {
+  const FreshDevice fresh;
+  std::vector<float> results(4);
+  std::vector<std::thread> threads;
+  for (size_t t = 0; t < results.size(); ++t) {
+    threads.emplace_back([&results, t] {
+      cudaStream_t stream = nullptr;
+      void* x = nullptr;
+      cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking);
+      cudaMalloc(&x, sizeof(float));
+      cudaMemsetAsync(x, 0, sizeof(float), stream);
+      for (size_t i = 0; i < 20; ++i) add_within_bounds(static_cast<float*>(x), static_cast<float>(t), 1, stream);
+      cudaMemcpyAsync(&results[t], x, sizeof(float), cudaMemcpyDeviceToHost, stream);
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  CHECK(results == std::vector<float>{0, 20, 40, 60});
 }
