@@ -24,15 +24,15 @@ std::string describe(Access access, uint32_t bytes, uint64_t address) {
   return std::string(verb(access)) + " of " + std::to_string(bytes) + " bytes at " + hex(address);
 }
 
-/// Lanes whose address is a multiple of the size of the access; the others are reported.
+/// Lanes whose address is aligned as the access asks for, mostly to its size; the others are reported.
 uint32_t aligned_lanes(Warp& w, const Instruction& i, const uint64_t (&address)[32], uint32_t mask, uint32_t bytes,
-                       Access access) {
+                       Access access, uint32_t alignment) {
   uint64_t low_bits = 0;
   for (int l = 0; l < 32; ++l) low_bits |= (mask >> l & 1) ? address[l] : 0;
-  if (!(low_bits & (bytes - 1))) return mask;
+  if (!(low_bits & (alignment - 1))) return mask;
   uint32_t good = mask;
   each_lane(mask, [&](int l) {
-    if (!(address[l] & (bytes - 1))) return;
+    if (!(address[l] & (alignment - 1))) return;
     good &= ~(1u << l);
     w.block->report(w, i, l, "misaligned access", describe(access, bytes, address[l]));
   });
@@ -132,7 +132,7 @@ Pointers resolve_local(Warp& w, const Instruction& i, const uint64_t (&address)[
                        Access access) {
   Pointers p;
   const uint64_t size = w.block->program.local_bytes;
-  each_lane(aligned_lanes(w, i, address, mask, bytes, access), [&](int l) {
+  each_lane(aligned_lanes(w, i, address, mask, bytes, access, bytes), [&](int l) {
     if (address[l] > size || size - address[l] < bytes) {
       w.block->report(w, i, l, "local memory out of bounds", describe(access, bytes, address[l]));
       return;
@@ -163,7 +163,7 @@ Pointers resolve_in(StateSpace space, Warp& w, const Instruction& i, const uint6
   if (space == StateSpace::kShared) return resolve_shared(w, i, address, mask, bytes, access);
   if (space == StateSpace::kLocal) return resolve_local(w, i, address, mask, bytes, access);
   if (space == StateSpace::kParam) return resolve_parameter(w, i, address, mask, bytes, access);
-  return resolve_global(w, i, address, mask, bytes, access);
+  return resolve_global(w, i, address, mask, bytes, access, bytes);
 }
 
 }  // namespace
@@ -182,7 +182,7 @@ Pointers resolve_shared(Warp& w, const Instruction& i, const uint64_t (&address)
                         Access access) {
   Pointers p;
   const uint64_t size = w.block->launch.shared_bytes;
-  each_lane(aligned_lanes(w, i, address, mask, bytes, access), [&](int l) {
+  each_lane(aligned_lanes(w, i, address, mask, bytes, access, bytes), [&](int l) {
     if (address[l] > size || size - address[l] < bytes) {
       w.block->report(w, i, l, "shared memory out of bounds",
                       describe(access, bytes, address[l]) + " of " + std::to_string(size));
@@ -197,11 +197,11 @@ Pointers resolve_shared(Warp& w, const Instruction& i, const uint64_t (&address)
 }
 
 Pointers resolve_global(Warp& w, const Instruction& i, const uint64_t (&address)[32], uint32_t mask, uint32_t bytes,
-                        Access access) {
+                        Access access, uint32_t alignment) {
   Pointers p;
   const auto& ranges = w.block->launch.ranges;
   uint32_t& cached = w.block->range_cache[&i - w.block->program.code.data()];
-  each_lane(aligned_lanes(w, i, address, mask, bytes, access), [&](int l) {
+  each_lane(aligned_lanes(w, i, address, mask, bytes, access, alignment), [&](int l) {
     const uint64_t begin = address[l], end = begin + bytes;
     if (!(cached < ranges.size() && begin >= ranges[cached].begin && end <= ranges[cached].end)) {
       const int found = find_range(ranges, begin, end);
@@ -234,7 +234,9 @@ Pointers resolve(Warp& w, const Instruction& i, uint32_t bytes, Access access) {
     uint32_t mask = 0;
     uint64_t offset[32];
     for (int l = 0; l < 32; ++l) {
-      mask |= ((w.mask >> l & 1) && (address[l] >> 56) == (window >> 56)) << l;
+      const uint64_t top = address[l] >> 56;
+      const bool here = window ? top == window >> 56 : top == 0 || top > (kParamWindow >> 56);
+      mask |= static_cast<uint32_t>((w.mask >> l & 1) && here) << l;
       offset[l] = address[l] - window;
     }
     if (!mask) continue;

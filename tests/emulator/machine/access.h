@@ -20,6 +20,6 @@ void addresses_of(Warp& w, const Instruction& i, uint64_t (&address)[32]);
 Pointers resolve_shared(Warp& w, const Instruction& i, const uint64_t (&address)[32], uint32_t mask, uint32_t bytes,
                         Access access);
 Pointers resolve_global(Warp& w, const Instruction& i, const uint64_t (&address)[32], uint32_t mask, uint32_t bytes,
-                        Access access);
+                        Access access, uint32_t alignment);
 
 }  // namespace emulator

@@ -139,10 +139,8 @@ bool run_flow(Warp& w, const Instruction& i) {
 
 void run_warp(Warp& w, int steps) {
   const Instruction* code = w.block->program.code.data();
-  bool changed = w.group == 0;
   for (; steps > 0; --steps) {
-    if ((changed || w.pc >= w.merge_pc) && !regroup(w)) return;
-    changed = false;
+    if ((w.pc >= w.merge_pc || w.group == 0) && !regroup(w)) return;
     const Instruction& i = code[w.pc];
     w.mask = w.group;
     if (i.guard != kNone) {
@@ -159,7 +157,7 @@ void run_warp(Warp& w, int steps) {
       i.run(w, i);
       ++w.pc;
     } else {
-      changed = run_flow(w, i);
+      if (run_flow(w, i)) w.merge_pc = 0;  // regroup, in this turn or in the next
     }
   }
 }

@@ -52,6 +52,8 @@ void release(Block& block, Barrier& barrier, int id) {
     each_lane(w.blocked, [&](int l) { here |= static_cast<uint32_t>(w.lane_barrier[l] == id) << l; });
     if (!here) continue;
     w.blocked &= ~here;
+    // Lanes of the warp that run meanwhile stop where these stand, to meet them.
+    each_lane(here, [&](int l) { w.merge_pc = std::min(w.merge_pc, w.lane_pc[l]); });
     VectorClock& clock = block.watch.clock(w.index);
     for (int v = 0; v < kMaxWarps; ++v) clock[v] = std::max(clock[v], barrier.clock[v]);
   }

@@ -10,6 +10,21 @@
 namespace emulator {
 namespace {
 
+/// A lane that fills up with zeros reads no more than it asks for, which may end where its allocation does.
+Pointers resolve_source(Warp& w, const Instruction& i, const uint64_t (&from)[32], const uint32_t (&filled)[32],
+                        uint32_t reads) {
+  uint32_t whole = 0;
+  each_lane(reads, [&](int l) { whole |= static_cast<uint32_t>(filled[l] == i.bytes) << l; });
+  Pointers source;
+  if (whole) source = resolve_global(w, i, from, whole, i.bytes, Access::kRead, i.bytes);
+  each_lane(reads & ~whole, [&](int l) {
+    const Pointers one = resolve_global(w, i, from, 1u << l, filled[l], Access::kRead, i.bytes);
+    source.valid |= one.valid;
+    source.lane[l] = one.lane[l];
+  });
+  return source;
+}
+
 // a: the address in shared memory, of 32 or 64 bits; b[0]: the global address; c[0]: the bytes to read, if given.
 void run_copy(Warp& w, const Instruction& i) {
   uint64_t to[32], from[32];
@@ -26,8 +41,7 @@ void run_copy(Warp& w, const Instruction& i) {
     reads |= ((w.mask >> l & 1) && copy.filled[l] > 0) << l;
   }
   const Pointers target = resolve_shared(w, i, to, w.mask, i.bytes, Access::kAsync);
-  Pointers source;
-  if (reads) source = resolve_global(w, i, from, reads, i.bytes, Access::kRead);
+  const Pointers source = resolve_source(w, i, from, copy.filled, reads);
   copy.remaining = target.valid & (source.valid | ~reads);
   for (int l = 0; l < 32; ++l) {
     copy.group[l] = w.committed[l];

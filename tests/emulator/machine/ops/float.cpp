@@ -8,7 +8,7 @@
 namespace emulator {
 namespace {
 
-constexpr uint8_t kFlush = 1, kSaturate = 2, kPlain = 0;  // bits of Instruction::mode; the rounding lies above them
+constexpr uint8_t kPlain = 0, kFlush = 1, kSaturate = 2;  // bits of Instruction::mode; the rounding lies above them
 
 /// Applies f, with subnormal numbers flushed and the result clamped as the mode says.
 template <class F>
