@@ -156,8 +156,8 @@ void run_warp(Warp& w, int steps) {
     if (i.flow == Flow::kNext) {
       i.run(w, i);
       ++w.pc;
-    } else {
-      if (run_flow(w, i)) w.merge_pc = 0;  // regroup, in this turn or in the next
+    } else if (run_flow(w, i)) {
+      w.merge_pc = 0;  // regroup, in this turn or in the next
     }
   }
 }

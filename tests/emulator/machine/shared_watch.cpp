@@ -18,7 +18,8 @@ void SharedWatch::reset(uint32_t bytes, uint32_t num_warps, int granule_shift) {
 
 SharedWatch::Verdict SharedWatch::check_written(uint32_t warp, uint32_t first, uint32_t count, bool reads,
                                                 bool atomic) const {
-  uint32_t last = stamp(warp);  // mostly, one warp wrote all of it at one tick
+  uint32_t last = written_[first];  // mostly, one warp wrote all of it at one tick
+  if (!knows(warp, last)) last = stamp(warp);
   for (uint32_t g = first; g < first + count; ++g) {
     const uint32_t entry = written_[g];
     if (entry == last) continue;
@@ -42,9 +43,12 @@ SharedWatch::Verdict SharedWatch::check_read(uint32_t warp, uint32_t first, uint
     if (other == warp) continue;
     const uint32_t* ticks = &read_[size_t{other} * granules_ + first];
     const uint32_t known = clocks_[warp][other];
-    for (uint32_t g = 0; g < count; ++g) {
-      if (ticks[g] > known) return {SharedProblem::kRaceWithRead, (first + g) << shift_, other};
-    }
+    uint32_t latest = 0;
+    for (uint32_t g = 0; g < count; ++g) latest = std::max(latest, ticks[g]);
+    if (latest <= known) continue;
+    uint32_t g = 0;
+    while (ticks[g] <= known) ++g;
+    return {SharedProblem::kRaceWithRead, (first + g) << shift_, other};
   }
   return {};
 }

@@ -9,7 +9,7 @@
 //     C, D f16    register r: row g + 8 r, columns 2 t and the next
 // Sums run over k upwards in fp32, from C on. Products of 16-bit numbers are exact in fp32.
 #include <bit>
-#include <cmath>
+#include <cstring>
 
 #include "emulator/machine/lanes.h"
 #include "emulator/machine/numbers.h"
@@ -26,53 +26,54 @@ struct Brain {
 };
 struct Tensor32 {};
 
+using Row = float __attribute__((vector_size(32)));  // of B or C: left to itself, GCC 12 finds no vectors here
+
+/// The matrices, unpacked. Lanes in order make rows in order: the 32 lanes of a register of A or B are an 8 x 8 matrix
+/// of 16-bit numbers (8 x 4 of tf32) row by row, of B the transposed one; registers of C come in pairs, column by
+/// column.
 template <class Format, int kK>
 struct Fragments {
+  static constexpr bool kTf32 = std::is_same_v<Format, Tensor32>;
+  static constexpr int kColumns = kTf32 ? 4 : 8;  // of k, in one register
   alignas(32) float a[16][kK], b[kK][8], c[16][8];
 
   void load(Warp& w, const Instruction& i) {
-    constexpr bool kTf32 = std::is_same_v<Format, Tensor32>;
-    constexpr int kStep = kTf32 ? 4 : 8, kBlocks = kK / kStep;
-    for (int block = 0; block < kBlocks; ++block) {
-      for (int high = 0; high < 2; ++high)
-        scatter_a<kTf32>(w.lanes<uint32_t>(i.a[block * 2 + high]), high * 8, block * kStep);
-      scatter_b<kTf32>(w.lanes<uint32_t>(i.b[block]), block * kStep);
-    }
-  }
-
-  template <bool kTf32>
-  void scatter_a(const uint32_t* r, int row, int column) {
-    for (int l = 0; l < 32; ++l) {
-      float* to = &a[row + l / 4][column];
-      if constexpr (kTf32) {
-        to[l % 4] = std::bit_cast<float>(r[l] & ~0x1fffu);
-      } else {
-        to[l % 4 * 2] = Format::widen(static_cast<uint16_t>(r[l]));
-        to[l % 4 * 2 + 1] = Format::widen(static_cast<uint16_t>(r[l] >> 16));
+    for (int block = 0; block < kK / kColumns; ++block) {
+      float part[8][kColumns];
+      for (int high = 0; high < 2; ++high) {
+        widen(w, i.a[block * 2 + high], part);
+        for (int m = 0; m < 8; ++m) std::memcpy(&a[high * 8 + m][block * kColumns], part[m], sizeof part[m]);
+      }
+      widen(w, i.b[block], part);
+      for (int k = 0; k < kColumns; ++k) {
+        for (int n = 0; n < 8; ++n) b[block * kColumns + k][n] = part[n][k];
       }
     }
   }
 
-  template <bool kTf32>
-  void scatter_b(const uint32_t* r, int row) {
-    for (int l = 0; l < 32; ++l) {
-      if constexpr (kTf32) {
-        b[row + l % 4][l / 4] = std::bit_cast<float>(r[l] & ~0x1fffu);
-      } else {
-        b[row + l % 4 * 2][l / 4] = Format::widen(static_cast<uint16_t>(r[l]));
-        b[row + l % 4 * 2 + 1][l / 4] = Format::widen(static_cast<uint16_t>(r[l] >> 16));
-      }
+  static void widen(Warp& w, uint32_t offset, float (&to)[8][kColumns]) {
+    float* flat = &to[0][0];
+    if constexpr (kTf32) {
+      const uint32_t* from = w.lanes<uint32_t>(offset);
+      for (int e = 0; e < 32; ++e) flat[e] = std::bit_cast<float>(from[e] & ~0x1fffu);
+    } else {
+      uint16_t from[64];
+      std::memcpy(from, w.lanes<uint32_t>(offset), sizeof from);
+      for (int e = 0; e < 64; ++e) flat[e] = Format::widen(from[e]);
     }
   }
 
+  /// Four rows at a time, for four sums are under way while one waits for its addition.
   void multiply() {
-    for (int m = 0; m < 16; ++m) {
-      float sum[8];
-      for (int n = 0; n < 8; ++n) sum[n] = c[m][n];
+    for (int m = 0; m < 16; m += 4) {
+      Row sum[4];
+      std::memcpy(sum, c[m], sizeof sum);
       for (int k = 0; k < kK; ++k) {
-        for (int n = 0; n < 8; ++n) sum[n] = std::fma(a[m][k], b[k][n], sum[n]);
+        Row row;
+        std::memcpy(&row, b[k], sizeof row);
+        for (int r = 0; r < 4; ++r) sum[r] += a[m + r][k] * row;
       }
-      for (int n = 0; n < 8; ++n) c[m][n] = sum[n];
+      std::memcpy(c[m], sum, sizeof sum);
     }
   }
 };
@@ -81,14 +82,22 @@ template <class Format, int kK>
 void run_f32(Warp& w, const Instruction& i) {
   Fragments<Format, kK> f;
   f.load(w, i);
-  for (int r = 0; r < 4; ++r) {
-    const float* c = w.lanes<float>(i.c[r]);
-    for (int l = 0; l < 32; ++l) f.c[l / 4 + r / 2 * 8][l % 4 * 2 + r % 2] = c[l];
+  for (int half = 0; half < 2; ++half) {
+    const float *even = w.lanes<float>(i.c[half * 2]), *odd = w.lanes<float>(i.c[half * 2 + 1]);
+    float* c = f.c[half * 8];
+    for (int l = 0; l < 32; ++l) {
+      c[l * 2] = even[l];
+      c[l * 2 + 1] = odd[l];
+    }
   }
   f.multiply();
-  for (int r = 0; r < 4; ++r) {
-    float* d = w.lanes<float>(i.d[r]);
-    for (int l = 0; l < 32; ++l) d[l] = f.c[l / 4 + r / 2 * 8][l % 4 * 2 + r % 2];
+  for (int half = 0; half < 2; ++half) {
+    float *even = w.lanes<float>(i.d[half * 2]), *odd = w.lanes<float>(i.d[half * 2 + 1]);
+    const float* c = f.c[half * 8];
+    for (int l = 0; l < 32; ++l) {
+      even[l] = c[l * 2];
+      odd[l] = c[l * 2 + 1];
+    }
   }
   w.block->counters.tensor_flops += 16 * 8 * kK * 2;
 }
