@@ -57,7 +57,7 @@ void Block::start() {
   random_.seed(launch.config->seed * 0x9e3779b97f4a7c15u + number);
   steps = 0;
   std::memset(shared.get(), 0xff, launch.shared_bytes);
-  std::memset(local_memory.data(), 0xff, local_memory.size());
+  std::fill(local_memory.begin(), local_memory.end(), 0xff);
   watch.reset(launch.shared_bytes, static_cast<uint32_t>(warps.size()), program.granule_shift);
   std::fill(std::begin(barriers), std::end(barriers), Barrier{});
   for (Warp& w : warps) {

@@ -1,4 +1,4 @@
-// vote, match, redux, activemask, elect: what the lanes of a warp find out about each other.
+// vote, match, redux, activemask: what the lanes of a warp find out about each other.
 #include <algorithm>
 
 #include "emulator/machine/lanes.h"
