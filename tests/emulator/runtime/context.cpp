@@ -27,11 +27,6 @@ void Context::reset_device() {
   thread_error = cudaSuccess;
 }
 
-void Context::break_device(cudaError_t code) {
-  device->sticky = code;
-  device->streams.drop_all();
-}
-
 void Context::add_counters(std::string json) {
   if (launch_counters.size() == kMostCounters) launch_counters.pop_front();
   launch_counters.push_back(std::move(json));

@@ -32,13 +32,12 @@ struct Device {
   Streams streams;
   Handles<Graph> graphs, graph_execs;
   std::map<const Kernel*, size_t> dynamic_shared;  // bytes that cudaFuncSetAttribute allows a kernel
-  cudaError_t sticky = cudaSuccess;                // after it every call fails alike
+  cudaError_t sticky = cudaSuccess;                // after it every call fails alike, and nothing queued runs
 };
 
 struct Context {
   static Context& get();
   void reset_device();
-  void break_device(cudaError_t);  // after an error that a device does not survive
 
   std::recursive_mutex mutex;  // held by every call
   Registry registry;

@@ -72,7 +72,7 @@ struct QueuedLaunch {
     if (report.errors.empty()) return;
     for (const std::string& error : report.errors) context.report.push_back(kernel + ": " + error);
     const cudaError_t code = code_of(report);
-    context.break_device(code);
+    context.device->sticky = code;
     throw Failure{code, ""};
   }
 };

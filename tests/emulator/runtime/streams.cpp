@@ -153,13 +153,6 @@ void Streams::step(Stream& stream) {
   if (!stream.items.empty()) run_front(stream);
 }
 
-void Streams::drop_all() {
-  for (Stream* stream : all()) {
-    for (const Item& item : stream->items) item.marker->done = true;
-    stream->items.clear();
-  }
-}
-
 std::vector<std::shared_ptr<Capture>> Streams::active_captures() {
   std::vector<std::shared_ptr<Capture>> active;
   for (const auto& weak : captures_) {

@@ -72,7 +72,6 @@ class Streams {
   void finish_all();
   /// One piece of work of the stream, so that a host that polls makes progress.
   void step(Stream&);
-  void drop_all();  // after an error that the device does not survive
 
   void begin_capture(Stream&, cudaStreamCaptureMode);
   /// Throws Failure if the capture was spoilt; the stream is usable again in any case.

@@ -33,7 +33,7 @@ void* reach(const void* address, size_t bytes, Space space) {
   try {
     return Context::get().device->allocations.memory().host(reinterpret_cast<uint64_t>(address), bytes);
   } catch (const MemoryFault& fault) {
-    Context::get().break_device(cudaErrorIllegalAddress);
+    Context::get().device->sticky = cudaErrorIllegalAddress;
     throw Failure{cudaErrorIllegalAddress, std::string("a queued copy or fill: ") + fault.what()};
   }
 }

@@ -99,6 +99,7 @@ TEST_CASE("memory freed between a queued copy and its turn") {
   CHECK_CUDA(cudaStreamSynchronize(second));
   CHECK_ERROR(cudaStreamSynchronize(first), cudaErrorIllegalAddress);
   check_report_has("a queued copy");
+  CHECK_ERROR(cudaStreamSynchronize(second), cudaErrorIllegalAddress);  // the device is broken
 }
 
 TEST_CASE("work behind a failure is dropped, and a reset gives back all of it") {

@@ -37,6 +37,8 @@ TEST_CASE("the PTX for a device is the newest that is not newer than it") {
   CHECK(best_image(images, 80)->architecture == 80);
   CHECK(best_image(images, 89)->architecture == 80);
   CHECK(best_image(images, 90)->architecture == 90);
+  const std::vector<emulator::runtime::PtxImage> newest_first{images[1], images[0]};
+  CHECK(best_image(newest_first, 90)->architecture == 90);
 }
 
 TEST_CASE("fat binaries that cannot be used say how to compile") {

@@ -98,6 +98,29 @@ TEST_CASE("a second stream joins a capture by an event, and its order is that of
   CHECK(without == std::set<float>{3, 4});
 }
 
+TEST_CASE("work after a join waits for both branches, in one capture after another") {
+  for (uint64_t seed = 0; seed < 8; ++seed) {
+    const FreshDevice fresh;
+    emulator_set_seed(seed);
+    Captured captured;
+    for (const float expected : {5.0F, 10.0F}) {
+      CHECK_CUDA(cudaEventRecord(captured.fork, captured.stream));
+      CHECK_CUDA(cudaStreamWaitEvent(captured.other, captured.fork));
+      CHECK_CUDA(add_within_bounds(captured.x + 1, 1, 1, captured.other));
+      CHECK_CUDA(cudaEventRecord(captured.join, captured.other));
+      CHECK_CUDA(add_within_bounds(captured.x, 2, 1, captured.stream));
+      CHECK_CUDA(cudaStreamWaitEvent(captured.stream, captured.join));
+      CHECK_CUDA(saxpy(1, captured.x + 1, captured.x, 1, captured.stream));
+      CHECK_CUDA(cudaGraphLaunch(captured.end(), nullptr));
+      CHECK(from_device(captured.x, 1)[0] == expected);
+      CHECK_CUDA(cudaStreamBeginCapture(captured.stream, cudaStreamCaptureModeGlobal));
+    }
+    captured.end();
+    CHECK_CUDA(cudaEventRecord(captured.fork, captured.stream));  // the event serves outside a capture again
+    CHECK_CUDA(cudaEventSynchronize(captured.fork));
+  }
+}
+
 TEST_CASE("a stream that joined and was not joined again") {
   const FreshDevice fresh;
   Captured captured;

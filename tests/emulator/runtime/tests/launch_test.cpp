@@ -28,7 +28,10 @@ TEST_CASE("static and dynamic shared memory") {
 TEST_CASE("more than 48 KB of shared memory asks for an opt-in") {
   const FreshDevice fresh;
   float* const out = on_device(random_floats(32, 4));
-  const size_t much = 100 << 10;
+  const size_t much = 100 << 10, without_static = (48 << 10) - sizeof(float);
+  CHECK_CUDA(reverse_runs(out, out, 1, 32, without_static));
+  CHECK_ERROR(reverse_runs(out, out, 1, 32, without_static + 1), cudaErrorInvalidValue);
+  check_report_has("expected at most 49148");
   CHECK_ERROR(reverse_runs(out, out, 1, 32, much), cudaErrorInvalidValue);
   check_report_has("102400 bytes of dynamic shared memory");
   CHECK_CUDA(cudaFuncSetAttribute(reverse_runs_kernel(), cudaFuncAttributeMaxDynamicSharedMemorySize, much));

@@ -45,6 +45,16 @@ TEST_CASE("frees of what is not there") {
   check_report_has("cudaFreeHost");
 }
 
+TEST_CASE("cudaFree waits for what may still use the memory") {
+  const FreshDevice fresh;
+  cudaStream_t stream;
+  CHECK_CUDA(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking));
+  float* const values = on_device(std::vector<float>(64, 1));
+  CHECK_CUDA(add_within_bounds(values, 5, 64, stream));
+  CHECK_CUDA(cudaFree(values));
+  CHECK_CUDA(cudaStreamSynchronize(stream));
+}
+
 TEST_CASE("stream-ordered allocation: kernels queued before the free may use it, later calls may not") {
   const FreshDevice fresh;
   cudaStream_t stream;
@@ -74,6 +84,9 @@ TEST_CASE("copies of rows, and of rows wider than the pitch") {
   CHECK_ERROR(cudaMemcpy2D(device, 4, source.data(), 12, 8, 3, cudaMemcpyHostToDevice), cudaErrorInvalidPitchValue);
   check_report_has("pitch");
   CHECK_ERROR(cudaMemcpy2D(device, 16, source.data(), 12, 8, 4, cudaMemcpyHostToDevice), cudaErrorInvalidValue);
+  check_report_has("cudaMemcpy2D");
+  std::vector<int> rows(8);
+  CHECK_ERROR(cudaMemcpy2D(rows.data(), 8, device, 16, 8, 4, cudaMemcpyDeviceToHost), cudaErrorInvalidValue);
   check_report_has("cudaMemcpy2D");
 }
 

@@ -61,12 +61,13 @@ TEST_CASE("a module's variables begin anew when it is registered again, and its 
   const FreshDevice fresh;
   int* const out = on_device(std::vector<int>{0});
   const char* gone = nullptr;
+  void* total = nullptr;
+  cudaPointerAttributes attributes;
   for (int time = 0; time < 2; ++time) {
     const Registered registered(kCountingPtx, 80);
     CHECK_CUDA(registered.launch(out));
     CHECK_CUDA(registered.launch(out));
     CHECK(from_device(out, 1)[0] == 12);
-    void* total = nullptr;
     CHECK_CUDA(cudaGetSymbolAddress(&total, &registered.host_total));
     CHECK(from_device(static_cast<int*>(total), 1)[0] == 12);
     int value = 30;
@@ -76,8 +77,12 @@ TEST_CASE("a module's variables begin anew when it is registered again, and its 
     CHECK_CUDA(cudaMemcpyToSymbol(&registered.host_total, &value, 2, 2, cudaMemcpyHostToDevice));
     CHECK_CUDA(registered.launch(out));
     CHECK(from_device(out, 1)[0] == (30 << 16) + 13);
+    CHECK_CUDA(cudaPointerGetAttributes(&attributes, total));
+    CHECK(attributes.type == cudaMemoryTypeDevice);
     gone = &registered.host_count;
   }
+  CHECK_CUDA(cudaPointerGetAttributes(&attributes, total));
+  CHECK(attributes.type == cudaMemoryTypeUnregistered);
   CHECK_ERROR(cudaFuncSetAttribute(gone, cudaFuncAttributeMaxDynamicSharedMemorySize, 1),
               cudaErrorInvalidDeviceFunction);
   check_report_has("no kernel");
