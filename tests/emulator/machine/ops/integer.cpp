@@ -1,0 +1,217 @@
+// Integer arithmetic. Results wrap; a division by zero gives all ones, as on the hardware.
+#include <limits>
+#include <type_traits>
+
+#include "emulator/machine/lanes.h"
+#include "emulator/machine/ops/decode.h"
+
+namespace emulator {
+namespace {
+
+template <class T>
+using Unsigned = std::make_unsigned_t<T>;
+
+template <class T>
+struct Wider;
+template <>
+struct Wider<int16_t> {
+  using type = int32_t;
+};
+template <>
+struct Wider<uint16_t> {
+  using type = uint32_t;
+};
+template <>
+struct Wider<int32_t> {
+  using type = int64_t;
+};
+template <>
+struct Wider<uint32_t> {
+  using type = uint64_t;
+};
+__extension__ using Signed128 = __int128;
+__extension__ using Unsigned128 = unsigned __int128;
+template <>
+struct Wider<int64_t> {
+  using type = Signed128;
+};
+template <>
+struct Wider<uint64_t> {
+  using type = Unsigned128;
+};
+
+// In 16 bits, unsigned operands would be promoted to int, whose product overflows: go through 64 bits.
+template <class T>
+T multiply_low(T a, T b) {
+  return static_cast<T>(static_cast<uint64_t>(a) * static_cast<uint64_t>(b));
+}
+template <class T>
+T multiply_high(T a, T b) {
+  using W = typename Wider<T>::type;
+  return static_cast<T>((static_cast<W>(a) * static_cast<W>(b)) >> (sizeof(T) * 8));
+}
+template <class T>
+typename Wider<T>::type multiply_wide(T a, T b) {
+  using W = typename Wider<T>::type;
+  return static_cast<W>(static_cast<W>(a) * static_cast<W>(b));
+}
+template <class T>
+T divide(T a, T b) {
+  if (b == 0) return static_cast<T>(-1);
+  if (std::is_signed_v<T> && b == static_cast<T>(-1))
+    return static_cast<T>(Unsigned<T>{0} - static_cast<Unsigned<T>>(a));
+  return static_cast<T>(a / b);
+}
+template <class T>
+T remainder(T a, T b) {
+  if (b == 0) return a;
+  if (std::is_signed_v<T> && b == static_cast<T>(-1)) return 0;
+  return static_cast<T>(a % b);
+}
+template <class T>
+T saturating(int64_t wide) {
+  constexpr int64_t low = std::numeric_limits<T>::min(), high = std::numeric_limits<T>::max();
+  return static_cast<T>(wide < low ? low : wide > high ? high : wide);
+}
+
+template <class T>
+T wrap(uint64_t bits) {
+  return static_cast<T>(bits);
+}
+
+template <class T>
+Run unary(const std::string& op) {
+  if (op == "neg")
+    return [](Warp& w, const Instruction& i) {
+      map1<T, T>(w, i, [](T a) { return wrap<T>(0 - static_cast<uint64_t>(a)); });
+    };
+  if (op == "abs")
+    return [](Warp& w, const Instruction& i) {
+      map1<T, T>(w, i, [](T a) { return a < 0 ? wrap<T>(0 - static_cast<uint64_t>(a)) : a; });
+    };
+  return nullptr;
+}
+
+template <class T>
+Run binary(const std::string& op) {
+  if (op == "add")
+    return [](Warp& w, const Instruction& i) {
+      map2<T, T, T>(w, i, [](T a, T b) { return wrap<T>(static_cast<uint64_t>(a) + static_cast<uint64_t>(b)); });
+    };
+  if (op == "sub")
+    return [](Warp& w, const Instruction& i) {
+      map2<T, T, T>(w, i, [](T a, T b) { return wrap<T>(static_cast<uint64_t>(a) - static_cast<uint64_t>(b)); });
+    };
+  if (op == "div") return [](Warp& w, const Instruction& i) { map2<T, T, T>(w, i, divide<T>); };
+  if (op == "rem") return [](Warp& w, const Instruction& i) { map2<T, T, T>(w, i, remainder<T>); };
+  if (op == "min")
+    return [](Warp& w, const Instruction& i) { map2<T, T, T>(w, i, [](T a, T b) { return a < b ? a : b; }); };
+  if (op == "max")
+    return [](Warp& w, const Instruction& i) { map2<T, T, T>(w, i, [](T a, T b) { return a > b ? a : b; }); };
+  if (op == "mul.lo") return [](Warp& w, const Instruction& i) { map2<T, T, T>(w, i, multiply_low<T>); };
+  if (op == "mul.hi") return [](Warp& w, const Instruction& i) { map2<T, T, T>(w, i, multiply_high<T>); };
+  return nullptr;
+}
+
+template <class T>
+Run ternary(const std::string& op) {
+  if (op == "mad.lo")
+    return [](Warp& w, const Instruction& i) {
+      map3<T, T, T, T>(w, i, [](T a, T b, T c) {
+        return wrap<T>(static_cast<uint64_t>(multiply_low(a, b)) + static_cast<uint64_t>(c));
+      });
+    };
+  if (op == "mad.hi")
+    return [](Warp& w, const Instruction& i) {
+      map3<T, T, T, T>(w, i, [](T a, T b, T c) {
+        return wrap<T>(static_cast<uint64_t>(multiply_high(a, b)) + static_cast<uint64_t>(c));
+      });
+    };
+  if (op == "sad")
+    return [](Warp& w, const Instruction& i) {
+      map3<T, T, T, T>(w, i, [](T a, T b, T c) {
+        return wrap<T>(static_cast<uint64_t>(c) + (a < b ? static_cast<uint64_t>(b) - static_cast<uint64_t>(a)
+                                                         : static_cast<uint64_t>(a) - static_cast<uint64_t>(b)));
+      });
+    };
+  return nullptr;
+}
+
+template <class T>
+Run wide(const std::string& op) {
+  using W = typename Wider<T>::type;
+  if (op == "mul.wide") return [](Warp& w, const Instruction& i) { map2<W, T, T>(w, i, multiply_wide<T>); };
+  if (op == "mad.wide")
+    return [](Warp& w, const Instruction& i) {
+      map3<W, T, T, W>(w, i, [](T a, T b, W c) {
+        return static_cast<W>(static_cast<uint64_t>(multiply_wide(a, b)) + static_cast<uint64_t>(c));
+      });
+    };
+  return nullptr;
+}
+
+template <class T>
+Run any(const std::string& op) {
+  if (Run run = unary<T>(op)) return run;
+  if (Run run = binary<T>(op)) return run;
+  return ternary<T>(op);
+}
+
+Run select(const std::string& op, ptx::ScalarType type) {
+  const bool is_signed = type.is_signed();
+  switch (type.bits) {
+    case 16:
+      return is_signed ? any<int16_t>(op) : any<uint16_t>(op);
+    case 32:
+      return is_signed ? any<int32_t>(op) : any<uint32_t>(op);
+    case 64:
+      return is_signed ? any<int64_t>(op) : any<uint64_t>(op);
+    default:
+      return nullptr;
+  }
+}
+
+Run select_wide(const std::string& op, ptx::ScalarType type) {
+  if (type.bits == 16) return type.is_signed() ? wide<int16_t>(op) : wide<uint16_t>(op);
+  return type.is_signed() ? wide<int32_t>(op) : wide<uint32_t>(op);
+}
+
+Run select_saturating(const std::string& op) {
+  if (op == "add")
+    return [](Warp& w, const Instruction& i) {
+      map2<int32_t, int32_t, int32_t>(w, i, [](int32_t a, int32_t b) { return saturating<int32_t>(int64_t{a} + b); });
+    };
+  if (op == "sub")
+    return [](Warp& w, const Instruction& i) {
+      map2<int32_t, int32_t, int32_t>(w, i, [](int32_t a, int32_t b) { return saturating<int32_t>(int64_t{a} - b); });
+    };
+  return nullptr;
+}
+
+}  // namespace
+
+void decode_integer(Decoder& d, Instruction& i, const std::string& op, ptx::ScalarType type) {
+  i.kind = InstructionClass::kInteger;
+  const bool multiplies = op == "mul" || op == "mad";
+  if (multiplies && d.take("wide")) {
+    if (type.bits > 32) d.unknown();
+    i.run = select_wide(op + ".wide", type);
+    d.expect_operands(op == "mul" ? 3 : 4);
+    i.d[0] = d.destination(d.operand(0), type.bits * 2u);
+    i.a[0] = d.source(d.operand(1), type.bits);
+    i.b[0] = d.source(d.operand(2), type.bits);
+    if (op == "mad") i.c[0] = d.source(d.operand(3), type.bits * 2u);
+    return;
+  }
+  if (d.take("sat")) {
+    if (type != ptx::ScalarType{ptx::Type::kSigned, 32}) d.unknown();
+    i.run = select_saturating(op);
+  } else {
+    i.run = select(multiplies ? op + "." + d.take_any({"lo", "hi"}) : op, type);
+  }
+  if (!i.run) d.unknown();
+  const bool one = op == "neg" || op == "abs", three = op == "mad" || op == "sad";
+  decode_operands(d, i, one ? 1 : three ? 3 : 2, type.bits);
+}
+
+}  // namespace emulator
