@@ -6,7 +6,8 @@ extern "C" __global__ void saxpy(int n, float a, const float* __restrict__ x, fl
   if (i < n) y[i] = a * x[i] + y[i];
 }
 
-// sums[b] = sum of x over the rows of block b; blocks of 256 threads: shuffles within warps, shared memory between them.
+// sums[b] = sum of x over the rows of block b; blocks of 256 threads: shuffles within warps, shared memory between
+// them.
 extern "C" __global__ void block_sum(int n, const float* __restrict__ x, float* __restrict__ sums) {
   __shared__ float partial[8];
   float sum = 0.f;
