@@ -15,10 +15,13 @@ Table make_table() {
   };
   add(decode_arithmetic,
       {"add", "sub", "mul", "mad", "fma", "div", "rem", "abs", "neg", "min", "max", "sad", "copysign"});
+  add(decode_carry, {"addc", "subc", "madc"});
+  add(decode_dot, {"dp4a"});
   add(decode_function_unit, {"ex2", "lg2", "rcp", "rsqrt", "sqrt", "sin", "cos", "tanh"});
   add(decode_bits, {"and", "or", "xor", "not", "cnot", "shl", "shr", "shf", "lop3", "prmt", "bfe", "bfi", "popc", "clz",
                     "brev", "bfind"});
   add(decode_compare, {"setp"});
+  add(decode_set, {"set"});
   add(decode_select, {"selp", "slct"});
   add(decode_convert, {"cvt"});
   add(decode_move, {"mov"});
@@ -30,7 +33,7 @@ Table make_table() {
   add(decode_shuffle, {"shfl"});
   add(decode_vote, {"vote", "match", "redux", "activemask"});
   add(decode_barrier, {"bar", "barrier"});
-  add(decode_fence, {"membar", "fence"});
+  add(decode_fence, {"membar", "fence", "nanosleep"});
   add(decode_copy_async, {"cp"});
   add(decode_ldmatrix, {"ldmatrix"});
   add(decode_mma, {"mma"});

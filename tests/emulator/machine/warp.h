@@ -36,10 +36,12 @@ struct Warp {
 
   uint32_t exists = 0;   // lanes the block has
   uint32_t alive = 0;    // those that have not exited
+  uint32_t carry = 0;    // a flag per lane, for sums wider than a register
   uint32_t parked = 0;   // waiting for other lanes of the warp
   uint32_t blocked = 0;  // waiting at a barrier
   uint32_t lane_pc[32] = {};
   uint8_t lane_barrier[32] = {};
+  const Instruction* barrier = nullptr;  // the one that the blocked lanes wait at
 
   uint32_t committed[32] = {};  // cp.async groups, per lane
   std::vector<PendingCopy> pending;
@@ -56,6 +58,7 @@ struct Barrier {
   uint32_t arrived[32] = {};  // lanes, per warp
   uint32_t expected = 0;      // threads; 0: all that are alive
   bool in_use = false;
+  uint32_t votes = 0, voters = 0;  // of bar.red
   VectorClock clock{};
 };
 

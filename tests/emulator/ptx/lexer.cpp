@@ -52,11 +52,13 @@ class Lexer {
     }
   }
 
-  /// Dots and double colons belong to a word (".L2::128B"); the single colon of a label does not.
+  /// Dots and double colons belong to a word ("ld.global.L2::128B"); the single colon of a label does not. Directives
+  /// may touch: ".reg.b32" is two words.
   size_t word(const std::string& s, size_t begin) {
     size_t i = begin + 1;
+    const bool directive = s[begin] == '.';
     while (i < s.size()) {
-      if (continues_word(s[i]) || (s[i] == '.' && i + 1 < s.size() && continues_word(s[i + 1]))) {
+      if (continues_word(s[i]) || (s[i] == '.' && !directive && i + 1 < s.size() && continues_word(s[i + 1]))) {
         ++i;
       } else if (s.compare(i, 2, "::") == 0) {
         i += 2;

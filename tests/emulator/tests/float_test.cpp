@@ -191,5 +191,21 @@ TEST_CASE("f64 arithmetic") {
   for (int l = 0; l < 32; ++l) CHECK(y.d[l] == std::fma(a[l], b[l], c[l]));
 }
 
+TEST_CASE("set: comparisons that make numbers, for one and for two to a register") {
+  check_floats("set.lt.f32.f32 %d, %a, %b;", [](float a, float b, float) { return a < b ? 1.f : 0.f; });
+  Lanes<uint32_t, uint32_t, uint32_t, uint32_t> x{random_bits<uint32_t>(), random_bits<uint32_t>(),
+                                                  random_bits<uint32_t>(), random_bits<uint32_t>()};
+  for (int l = 0; l < 32; l += 3) x.b[l] = x.a[l] ^ (l % 2 ? 0x8000 : 0);
+  const auto y = run_lanes("set.geu.bf16x2.bf16x2 %d, %a, %b;", x);
+  const auto z = run_lanes("setp.geu.bf16x2 %p1|%p2, %a, %b; selp.u32 %d, 1, 0, %p1; @%p2 add.u32 %d, %d, 2;", x);
+  for (int l = 0; l < 32; ++l) {
+    const auto holds = [&](int shift) {
+      return !(bf16_value(static_cast<uint16_t>(x.a[l] >> shift)) < bf16_value(static_cast<uint16_t>(x.b[l] >> shift)));
+    };
+    CHECK(y.d[l] == (holds(0) ? 0x3f80u : 0) + (holds(16) ? 0x3f800000u : 0));
+    CHECK(z.d[l] == holds(0) + 2u * holds(16));
+  }
+}
+
 }  // namespace
 }  // namespace emulator::test

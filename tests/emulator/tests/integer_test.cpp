@@ -132,5 +132,31 @@ TEST_CASE("setp combines with a predicate, and gives the opposite too") {
   }
 }
 
+TEST_CASE("carries, dot products of bytes, the position of the highest bit") {
+  const Lanes<uint32_t, uint32_t, uint32_t, uint32_t> x{random_bits<uint32_t>(), random_bits<uint32_t>(),
+                                                        random_bits<uint32_t>(), random_bits<uint32_t>()};
+  const auto sum = run_lanes("add.cc.u32 %r1, %a, %b; addc.u32 %d, %c, 5;", x);
+  const auto difference = run_lanes("sub.cc.u32 %r1, %a, %b; subc.u32 %d, %c, 5;", x);
+  const auto product = run_lanes("mad.lo.cc.u32 %r1, %a, %b, %c; madc.hi.u32 %d, %a, %b, 5;", x);
+  for (int l = 0; l < 32; ++l) {
+    const uint64_t a = x.a[l], b = x.b[l], c = x.c[l];
+    CHECK(sum.d[l] == static_cast<uint32_t>(c + 5 + ((a + b) >> 32)));
+    CHECK(difference.d[l] == static_cast<uint32_t>(c - 5 - (a < b)));
+    CHECK(product.d[l] == static_cast<uint32_t>((a * b + c + (uint64_t{5} << 32)) >> 32));
+  }
+  check_bits<uint32_t, uint32_t, uint32_t, uint32_t>(
+      "dp4a.s32.u32 %d, %a, %b, %c;", [](uint32_t a, uint32_t b, uint32_t c) {
+        for (int i = 0; i < 32; i += 8)
+          c += static_cast<uint32_t>(static_cast<int8_t>(a >> i) * static_cast<int>(b >> i & 255));
+        return c;
+      });
+  check_bits<uint32_t, uint32_t, uint32_t, uint32_t>(
+      "bfind.u32 %d, %a;", [](uint32_t a, uint32_t, uint32_t) { return a ? 31u - std::countl_zero(a) : ~0u; });
+  check_bits<uint32_t, uint32_t, uint32_t, uint32_t>("bfind.shiftamt.s32 %d, %a;", [](uint32_t a, uint32_t, uint32_t) {
+    const uint32_t m = a >> 31 ? ~a : a;
+    return m ? static_cast<uint32_t>(std::countl_zero(m)) : ~0u;
+  });
+}
+
 }  // namespace
 }  // namespace emulator::test

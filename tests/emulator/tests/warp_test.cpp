@@ -123,6 +123,33 @@ TEST_CASE("atomics by 128 threads, on shared and on global memory") {
   CHECK(report.counters.barriers == 2);
 }
 
+TEST_CASE("barriers that count, and ask whether all or any") {
+  DeviceMemory memory;
+  const uint64_t out = memory.allocate(96 * 4);
+  Arguments arguments;
+  arguments << out << uint64_t{0} << uint64_t{0} << uint64_t{0};
+  const Report report = run(kernel("setp.gt.u32 %p1, %r0, 40; bar.red.popc.u32 %r1, 0, %p1; bar.red.and.pred %p2, 0, "
+                                   "%p1; bar.red.or.pred %p3, 0, %p1; bar.red.and.pred %p4, 0, !%p2;"
+                                   "@%p2 add.u32 %r1, %r1, 100; @%p3 add.u32 %r1, %r1, 200; @%p4 add.u32 %r1, %r1, "
+                                   "400; mad.wide.u32 %rd9, %r0, 4, %rd0; st.global.u32 [%rd9], %r1;"),
+                            {.grid = {}, .block = {96}}, arguments, memory);
+  for (const auto& error : report.errors) FAIL_CHECK(error);
+  for (uint32_t x : download<uint32_t>(memory, out, 96)) CHECK(x == 55 + 200 + 400);
+}
+
+TEST_CASE("cp.async may end with its allocation, where the rest is zeros") {
+  DeviceMemory memory;
+  Arguments arguments;
+  arguments << upload(memory, std::vector<uint32_t>{1, 2, 3, 4, 5}) << memory.allocate(16) << uint64_t{0}
+            << uint64_t{0};
+  const Report report = run(
+      kernel("setp.ne.u32 %p1, %r0, 0; @%p1 exit; cp.async.cg.shared.global [s], [%rd0+16], 16, 4; cp.async.wait_all; "
+             "ld.shared.v4.u32 {%r1, %r2, %r3, %r4}, [s]; st.global.v4.u32 [%rd1], {%r1, %r2, %r3, %r4};",
+             ".shared .align 16 .b8 s[16];\n"),
+      {.grid = {}, .block = {32}}, arguments, memory);
+  for (const auto& error : report.errors) FAIL_CHECK(error);
+}
+
 TEST_CASE("cp.async lands what it says, zeros included") {
   for (int bytes : {4, 8, 16}) {
     std::vector<uint8_t> source(32 * 16);

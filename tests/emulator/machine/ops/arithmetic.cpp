@@ -5,6 +5,9 @@ namespace emulator {
 
 void decode_arithmetic(Decoder& d, Instruction& i) {
   const std::string& op = d.statement().opcode[0];
+  for (const auto& word : d.statement().opcode) {
+    if (word == "cc") return decode_carry(d, i);
+  }
   const ptx::ScalarType type = d.take_type();
   if (!type.is_float()) {
     decode_integer(d, i, op, type);

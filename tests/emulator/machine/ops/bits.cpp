@@ -120,12 +120,14 @@ void run_brev(Warp& w, const Instruction& i) {
     return reversed;
   });
 }
-/// The position of the highest bit that differs from the sign, or all ones.
+/// The position of the highest bit that differs from the sign, or, as a shift amount, what would bring it to the top;
+/// all ones if there is none.
 template <class U, class S>
 void run_bfind(Warp& w, const Instruction& i) {
-  map1<uint32_t, U>(w, i, [](U a) {
+  map1<uint32_t, U>(w, i, [amount = i.mode != 0](U a) {
     if (std::is_signed_v<S> && static_cast<S>(a) < 0) a = ~a;
-    return a == 0 ? UINT32_MAX : static_cast<uint32_t>(sizeof(U) * 8 - 1 - std::countl_zero(a));
+    const auto zeros = static_cast<uint32_t>(std::countl_zero(a));
+    return a == 0 ? UINT32_MAX : amount ? zeros : static_cast<uint32_t>(sizeof(U) * 8 - 1 - zeros);
   });
 }
 
@@ -198,6 +200,7 @@ void decode_bit_count(Decoder& d, Instruction& i, const std::string& op, ptx::Sc
   if (op == "brev") i.run = wide ? run_brev<uint64_t> : run_brev<uint32_t>;
   if (op == "bfind" && type.is_signed()) i.run = wide ? run_bfind<uint64_t, int64_t> : run_bfind<uint32_t, int32_t>;
   if (op == "bfind" && !type.is_signed()) i.run = wide ? run_bfind<uint64_t, uint64_t> : run_bfind<uint32_t, uint32_t>;
+  i.mode = op == "bfind" && d.take("shiftamt");
   d.expect_operands(2);
   i.d[0] = d.destination(d.operand(0), op == "brev" ? type.bits : 32);
   i.a[0] = d.source(d.operand(1), type.bits);

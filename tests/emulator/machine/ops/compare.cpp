@@ -107,13 +107,15 @@ void run_select_by_sign(Warp& w, const Instruction& i) {
 }  // namespace
 
 void decode_compare(Decoder& d, Instruction& i) {
+  for (const auto& word : d.statement().opcode) {
+    if (word == "f16x2" || word == "bf16x2") return decode_setp_pair(d, i);
+  }
   i.kind = InstructionClass::kPredicate;
   const std::string op = d.take_any({"eq", "ne", "lt", "le", "gt", "ge", "lo", "ls", "hi", "hs", "equ", "neu", "ltu",
                                      "leu", "gtu", "geu", "num", "nan"});
   const std::string combine = d.take_any({"and", "or", "xor"});
   i.mode = combine == "and" ? kAnd : combine == "or" ? kOr : combine == "xor" ? kXor : kOnly;
   const ptx::ScalarType type = d.take_type();
-  if (type.lanes == 2) d.unknown();
   d.take("ftz");  // a subnormal number compares as itself, not as zero: the difference has never mattered
   i.run = select(op, type);
   if (!i.run) d.unknown();

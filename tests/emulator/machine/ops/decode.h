@@ -12,9 +12,13 @@ void decode_double(Decoder& d, Instruction& i, const std::string& op, ptx::Scala
 void decode_half(Decoder& d, Instruction& i, const std::string& op, ptx::ScalarType type);
 
 void decode_arithmetic(Decoder& d, Instruction& i);     // add, sub, mul, mad, fma, div, rem, abs, neg, min, max
+void decode_carry(Decoder& d, Instruction& i);          // addc, subc, madc, and add, sub, mad with .cc
+void decode_dot(Decoder& d, Instruction& i);            // dp4a
 void decode_function_unit(Decoder& d, Instruction& i);  // ex2, lg2, rcp, rsqrt, sqrt, sin, cos, tanh
 void decode_bits(Decoder& d, Instruction& i);           // and, or, xor, not, shl, shr, shf, lop3, bfe, bfi, popc, ...
 void decode_compare(Decoder& d, Instruction& i);        // setp
+void decode_set(Decoder& d, Instruction& i);            // set
+void decode_setp_pair(Decoder& d, Instruction& i);      // setp of two numbers in a register
 void decode_select(Decoder& d, Instruction& i);         // selp, slct
 void decode_convert(Decoder& d, Instruction& i);        // cvt
 void decode_move(Decoder& d, Instruction& i);           // mov
@@ -26,7 +30,7 @@ void decode_atomic(Decoder& d, Instruction& i);  // atom, red
 void decode_shuffle(Decoder& d, Instruction& i);
 void decode_vote(Decoder& d, Instruction& i);  // vote, match, activemask, redux, elect
 void decode_barrier(Decoder& d, Instruction& i);
-void decode_fence(Decoder& d, Instruction& i);  // membar, fence
+void decode_fence(Decoder& d, Instruction& i);  // membar, fence, nanosleep
 void decode_copy_async(Decoder& d, Instruction& i);
 void decode_ldmatrix(Decoder& d, Instruction& i);
 void decode_mma(Decoder& d, Instruction& i);

@@ -188,7 +188,27 @@ Run select_saturating(const std::string& op) {
   return nullptr;
 }
 
+/// Four products of bytes, added to c. A and B say whether bytes have a sign.
+template <class A, class B>
+void run_dot4(Warp& w, const Instruction& i) {
+  map3<uint32_t, uint32_t, uint32_t, uint32_t>(w, i, [](uint32_t a, uint32_t b, uint32_t c) {
+    for (int byte = 0; byte < 32; byte += 8) {
+      c += static_cast<uint32_t>(static_cast<A>(a >> byte) * static_cast<B>(b >> byte));
+    }
+    return c;
+  });
+}
+
 }  // namespace
+
+void decode_dot(Decoder& d, Instruction& i) {
+  i.kind = InstructionClass::kInteger;
+  const ptx::ScalarType a = d.take_type(), b = d.take_type();
+  if (a.bits != 32 || b.bits != 32) d.unknown();
+  i.run = a.is_signed() ? (b.is_signed() ? run_dot4<int8_t, int8_t> : run_dot4<int8_t, uint8_t>)
+                        : (b.is_signed() ? run_dot4<uint8_t, int8_t> : run_dot4<uint8_t, uint8_t>);
+  decode_operands(d, i, 3, 32);
+}
 
 void decode_integer(Decoder& d, Instruction& i, const std::string& op, ptx::ScalarType type) {
   i.kind = InstructionClass::kInteger;
