@@ -13,10 +13,9 @@ def available_isas() -> list[str]: ...
 def default_isa() -> str: ...
 def default_num_threads() -> int: ...
 def cuda_unavailable_reason() -> str: ...
+def load_cuda_backend(path: str) -> None: ...
 
 class ModelConfig:
-    hidden_size: int
-    num_hidden_layers: int
     def __init__(
         self,
         *,
@@ -33,7 +32,6 @@ class ModelConfig:
         hidden_act: str,
         layer_norm_eps: float,
     ) -> None: ...
-    def group_of(self, depth: int) -> int: ...
 
 class WeightSlot:
     name: str
@@ -54,6 +52,7 @@ class WeightLayout:
     tensors: list[WeightTensor]
     nbytes: int
     dtype: str
+    host_dtype: str
     def __init__(
         self,
         config: ModelConfig,
@@ -69,18 +68,21 @@ class WeightBuffer:
     layout: WeightLayout
     nbytes: int
     ops: str
-    def __init__(self, layout: WeightLayout, isa: str | None = None) -> None: ...
+    device: str
+    def __init__(self, layout: WeightLayout, isa: str | None = None, device: str = "cpu") -> None: ...
     def write(self, name: str, first_row: int, rows: Floats) -> None: ...
     def read(self, name: str) -> Floats: ...
+    def finish(self) -> None: ...
     def missing(self) -> list[str]: ...
 
 class EncoderState:
     depths: list[int]
     cu_seqlens: list[int]
     def advance(self, num_threads: int | None = None) -> bool: ...
-    def hidden_states(self) -> Floats: ...
-    @staticmethod
-    def join(states: Sequence[EncoderState]) -> EncoderState: ...
+    def hidden_states(self, *, out: Any = None, num_threads: int | None = None) -> Any: ...
+    def pooler(self, *, out: Any = None, num_threads: int | None = None) -> Any: ...
+    def mlm_logits(self, rows: Ints, *, out: Any = None, num_threads: int | None = None) -> Any: ...
+    def sop_logits(self, *, out: Any = None, num_threads: int | None = None) -> Any: ...
 
 class Encoder:
     def __init__(self, weights: WeightBuffer) -> None: ...
@@ -93,17 +95,10 @@ class Encoder:
         *,
         pooling: str | None = None,
         normalize: bool = False,
+        out: Any = None,
         num_threads: int | None = None,
-    ) -> Floats: ...
-    def hidden_states(
-        self,
-        tokens: Ints,
-        cu_seqlens: Ints,
-        positions: Ints | None = None,
-        token_types: Ints | None = None,
-        *,
-        num_threads: int | None = None,
-    ) -> list[Floats]: ...
+        stream: int = 0,
+    ) -> Any: ...
     def start(
         self,
         tokens: Ints,
@@ -112,58 +107,83 @@ class Encoder:
         token_types: Ints | None = None,
         *,
         num_threads: int | None = None,
+        stream: int = 0,
     ) -> EncoderState: ...
-    def pooler(self, x: Floats, num_threads: int | None = None) -> Floats: ...
-    def mlm_logits(self, x: Floats, num_threads: int | None = None) -> Floats: ...
-    def sop_logits(self, x: Floats, num_threads: int | None = None) -> Floats: ...
+    def join(self, states: Sequence[EncoderState]) -> EncoderState: ...
+
+class DeviceArray:
+    """A C-contiguous array in CUDA memory, uninitialised when new; has DLPack."""
+
+    shape: tuple[int, ...]
+    dtype: str
+    nbytes: int
+    device: str
+    data_ptr: int
+    def __init__(self, shape: Sequence[int], dtype: str = "float32") -> None: ...
+    @staticmethod
+    def from_numpy(array: Floats, dtype: str = "float32", *, stream: int = 0) -> DeviceArray: ...
+    def numpy(self) -> Floats: ...
+    def __dlpack_device__(self) -> tuple[int, int]: ...
+    def __dlpack__(
+        self, *, stream: int | None = None, max_version: Any = None, dl_device: Any = None, copy: bool | None = None
+    ) -> Any: ...
 
 class PackedWeight:
     def __init__(self, ops: Ops, weight: Floats) -> None: ...
     def unpack(self, ops: Ops) -> Floats: ...
 
 class Ops:
+    """On the CPU arrays are NumPy's; on CUDA they have DLPack. Integers are NumPy's int32."""
+
     name: str
-    def __init__(self, isa: str = "", dtype: str = "float32") -> None: ...
+    dtype: str
+    sum_dtype: str
+    def __init__(self, isa: str = "", dtype: str = "float32", device: str = "cpu") -> None: ...
+    def describe_linear(self, num_tokens: int, rows: int, cols: int) -> str: ...
     def linear(
         self,
-        x: Floats,
-        weight: Floats | PackedWeight,
-        bias: Floats | None = None,
+        x: Any,
+        weight: Any,
+        bias: Any = None,
         activation: str = "none",
-        residual: Floats | None = None,
+        residual: Any = None,
         *,
-        out: Floats,
+        out: Any,
         num_threads: int | None = None,
+        stream: int = 0,
     ) -> None: ...
     def layer_norm(
         self,
-        x: Floats,
-        gamma: Floats,
-        beta: Floats,
+        x: Any,
+        gamma: Any,
+        beta: Any,
         eps: float,
         *,
-        out: Floats,
+        out: Any,
         num_threads: int | None = None,
+        stream: int = 0,
     ) -> None: ...
     def attention(
-        self, qkv: Floats, cu_seqlens: Ints, num_heads: int, *, out: Floats, num_threads: int | None = None
+        self, qkv: Any, cu_seqlens: Ints, num_heads: int, *, out: Any, num_threads: int | None = None, stream: int = 0
     ) -> None: ...
     def embed(
         self,
         tokens: Ints,
         positions: Ints,
         token_types: Ints,
-        word: Floats,
-        position: Floats,
-        token_type: Floats,
-        gamma: Floats,
-        beta: Floats,
+        word: Any,
+        position: Any,
+        token_type: Any,
+        gamma: Any,
+        beta: Any,
         eps: float,
         *,
-        out: Floats,
+        out: Any,
         num_threads: int | None = None,
+        stream: int = 0,
     ) -> None: ...
+    def gather(self, x: Any, rows: Ints, *, out: Any, num_threads: int | None = None, stream: int = 0) -> None: ...
     def pool(
-        self, x: Floats, cu_seqlens: Ints, pooling: str, *, out: Floats, num_threads: int | None = None
+        self, x: Any, cu_seqlens: Ints, pooling: str, *, out: Any, num_threads: int | None = None, stream: int = 0
     ) -> None: ...
-    def l2_normalize(self, x: Floats, *, num_threads: int | None = None) -> None: ...
+    def l2_normalize(self, x: Any, *, num_threads: int | None = None, stream: int = 0) -> None: ...

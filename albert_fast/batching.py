@@ -157,6 +157,8 @@ class RaggedBatch:
 
 
 def _array(name: str, value: Any) -> npt.NDArray[Any]:
+    if getattr(value, "is_cuda", False):  # a tensor; the batch is planned on the host
+        value = value.cpu()
     try:
         array = np.asarray(value)
     except (TypeError, ValueError, RuntimeError) as error:

@@ -40,7 +40,7 @@ def fill(buffer: _core.WeightBuffer, source: WeightSource, *, progress: Callable
     """
     wanted = {tensor.name: tuple(tensor.shape) for tensor in buffer.layout.tensors}
     _require(source, wanted, unexpected=[])
-    dtype = np.dtype(buffer.layout.dtype)
+    dtype = np.dtype(buffer.layout.host_dtype)
     for name, shape in wanted.items():
         for start, stop in row_blocks(shape):
             rows = source.rows(name, start, stop)
@@ -48,6 +48,7 @@ def fill(buffer: _core.WeightBuffer, source: WeightSource, *, progress: Callable
                 buffer.write(name, start, rows.astype(dtype, copy=False))
             if progress is not None:
                 progress(4 * rows.size)
+    buffer.finish()
 
 
 def _require(source: WeightSource, wanted: Mapping[str, Shape], unexpected: list[str]) -> None:

@@ -1,8 +1,11 @@
-"""Whether this build and this machine can run the CUDA backend, and if not, why."""
+"""The CUDA backend: whether this build and this machine can run it, and arrays in its memory."""
 
 from __future__ import annotations
 
 from albert_fast import _core
+from albert_fast._core import DeviceArray
+
+__all__ = ["DeviceArray", "is_available", "why_not"]
 
 
 def is_available() -> bool:

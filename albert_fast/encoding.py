@@ -109,7 +109,7 @@ class Encoder:
 
     def _encode_window(self, window: list[Text], first_index: int, progress: Any) -> FloatArray | list[FloatArray]:
         sequences = self._tokenize(window, first_index)
-        pooled = np.empty((len(window), self.model.config.hidden_size), self.model.dtype)
+        pooled = np.empty((len(window), self.model.config.hidden_size), self.model.features_dtype)
         ragged: dict[int, FloatArray] = {}
         for group in pack([len(ids) for ids, _ in sequences], self.batch_tokens):
             batch = RaggedBatch.from_sequences([sequences[i] for i in group])
@@ -212,12 +212,13 @@ def encode(
         num_threads: threads to use; by default all processors that this process may run on.
         show_progress: show a progress bar; None shows it on a terminal once the work has taken a few seconds.
         return_tensors: ``"np"``, or ``"pt"`` for torch tensors.
-        device: where a model given by name is loaded, ``"auto"`` by default.
-        dtype: of the weights and features of a model given by name, ``"float32"`` by default.
+        device: where a model given by name is loaded, ``"auto"`` by default: CUDA if it is there, else the CPU.
+        dtype: of the weights and activations of a model given by name, ``"auto"`` by default: bfloat16 on CUDA,
+            float32 on the CPU.
 
     Returns:
-        Features [n, H] of the model's dtype, row i for text i ([1, H] for a single ``str``, [0, H] for none);
-        with ``pooling=None`` a list of n arrays [length, H], row 0 being [CLS].
+        Features [n, H] in float32 (float64 from a float64 model), row i for text i ([1, H] for a single ``str``,
+        [0, H] for none); with ``pooling=None`` a list of n arrays [length, H], row 0 being [CLS].
 
     Raises:
         InvalidTypeError, InvalidInputError: an argument cannot be used; a text is named by its index.
@@ -285,7 +286,7 @@ def _checked(texts: str | Iterable[Any]) -> Iterable[Any]:
 def _join(windows: Iterator[Any], total: int | None, model: Model) -> FloatArray:
     """One array of all windows; written in place when the number of texts is known."""
     shape = (total or 0, model.config.hidden_size)
-    joined = np.empty(shape, model.dtype)
+    joined = np.empty(shape, model.features_dtype)
     if total is None:
         return np.concatenate([joined, *windows])
     done = 0
@@ -382,11 +383,11 @@ def resolve_model(model: Any, device: str | None, dtype: str | None) -> Model:
 
     if isinstance(model, Model):
         for option, asked, has in (("device", device, model.device), ("dtype", dtype, model.dtype)):
-            if asked not in (None, has):
+            if asked not in (None, "auto", has):
                 raise InvalidInputError(
                     f"{option}: got {asked!r} for a model that is loaded as {has!r}; pass {option} to load()"
                 )
         return model
     if isinstance(model, (str, os.PathLike)):
-        return _last_model.get(model, device or "auto", dtype or "float32")
-    return load(model, device=device or "auto", dtype=dtype or "float32")
+        return _last_model.get(model, device or "auto", dtype or "auto")
+    return load(model, device=device or "auto", dtype=dtype or "auto")

@@ -26,7 +26,9 @@ class Heads(NamedTuple):
         return cls(*(any(name.startswith(prefix) for name in every) for prefix in prefixes))
 
 
-def weight_layout(config: AlbertConfig, heads: Heads, dtype: str = "float32") -> _core.WeightLayout:
+def weight_layout(
+    config: AlbertConfig, heads: Heads, dtype: str = "float32", device: str = "cpu"
+) -> _core.WeightLayout:
     """The table of one weight buffer. Raises ``ConfigError`` for a configuration that the engine cannot run."""
     numbers = _core.ModelConfig(
         vocab_size=config.vocab_size,
@@ -42,7 +44,8 @@ def weight_layout(config: AlbertConfig, heads: Heads, dtype: str = "float32") ->
         hidden_act=config.hidden_act,
         layer_norm_eps=config.layer_norm_eps,
     )
-    return _core.WeightLayout(numbers, dtype=dtype, **heads._asdict())
+    form = "plain" if device == "cuda" else "packed"
+    return _core.WeightLayout(numbers, form=form, dtype=dtype, **heads._asdict())
 
 
 def expected_shapes(config: AlbertConfig, heads: Heads) -> dict[str, Shape]:

@@ -13,6 +13,7 @@ from albert_fast import _core, cuda
 from albert_fast.batching import RaggedBatch
 from albert_fast.checkpoint import fill, heads
 from albert_fast.config import AlbertConfig
+from albert_fast.destination import NumpyDestination, destination_like
 from albert_fast.errors import DeviceError, InvalidInputError
 from albert_fast.layout import Heads, weight_layout
 from albert_fast.outputs import AlbertForPreTrainingOutput, AlbertModelOutput
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 Array = npt.NDArray[Any]
 
-DTYPES = ("float32", "float64")
+DTYPES = ("auto", "float32", "float64", "bfloat16", "float16")
 DEVICES = ("auto", "cpu", "cuda")
 
 _logger = logging.getLogger("albert_fast")
@@ -32,7 +33,7 @@ _logger = logging.getLogger("albert_fast")
 def load(
     model: str | os.PathLike[str] | Any = "albert-xxlarge-v2",
     *,
-    dtype: str = "float32",
+    dtype: str = "auto",
     device: str = "auto",
     tokenizer: AlbertTokenizer | None = None,
     revision: str | None = None,
@@ -44,8 +45,10 @@ def load(
     Args:
         model: a Hugging Face id (``albert-xxlarge-v2``, any fine-tuned ALBERT), a folder or weights file, a live
             transformers ALBERT, or ``random:NAME`` for random weights in the shape of a published model.
-        dtype: ``"float32"``, or ``"float64"`` for checking: slow, portable kernels.
-        device: ``"auto"`` or ``"cpu"``; the CUDA backend has no kernels yet, so ``"cuda"`` raises.
+        dtype: of weights and activations. On the CPU ``"float32"``, or ``"float64"`` for checking (slow, portable
+            kernels); on CUDA ``"bfloat16"`` or ``"float16"`` on tensor cores, or ``"float32"`` for checking. Sums,
+            LayerNorm and softmax are float32 in all of them. ``"auto"``: float32 on the CPU, bfloat16 on CUDA.
+        device: ``"cpu"``, ``"cuda"`` (torch's current device, or the first), or ``"auto"``: CUDA if it is there.
         tokenizer: used instead of the one that belongs to the model.
         revision, cache_dir, local_files_only: as in huggingface_hub, for hub ids.
 
@@ -55,26 +58,38 @@ def load(
     Raises:
         ModelNotFoundError, ConfigError, CheckpointError, MissingDependencyError: as ``open_source`` does.
         CheckpointError: tensors are missing, extra, misshapen or not finite (named).
+        ConfigError: the kernels of the device do not take the model's widths (CUDA: multiples of 8, heads of 32,
+            64 or 128).
         InvalidInputError, DeviceError: an unknown dtype or device, or one that is not there.
     """
-    if dtype not in DTYPES:
-        raise InvalidInputError(f"dtype: got {dtype!r}, expected one of {', '.join(DTYPES)}")
-    _check_device(device)
+    device, dtype = resolve_place(device, dtype)
     hub = {"revision": revision, "cache_dir": cache_dir, "local_files_only": local_files_only}
     with open_source(model, **hub) as source:  # type: ignore[arg-type]
         if source.is_random:
             _logger.warning("%s: weights are random, results mean nothing", source.name)
-        weights = _core.WeightBuffer(weight_layout(source.config, heads(source), dtype))
+        weights = _core.WeightBuffer(weight_layout(source.config, heads(source), dtype, device), device=device)
         fill(weights, source)
         return Model(model, source, weights, tokenizer, hub)
 
 
-def _check_device(device: str) -> None:
+def resolve_place(device: str, dtype: str) -> tuple[str, str]:
+    """What ``"auto"`` means on this machine.
+
+    Raises:
+        InvalidInputError: a name that is none, or a dtype the device has no kernels for.
+        DeviceError: ``"cuda"`` where it cannot be used, with the reason.
+    """
     if device not in DEVICES:
         raise InvalidInputError(f"device: got {device!r}, expected one of {', '.join(DEVICES)}")
-    if device == "cuda":
-        reason = cuda.why_not() or "this version has no CUDA kernels yet"
+    if dtype not in DTYPES:
+        raise InvalidInputError(f"dtype: got {dtype!r}, expected one of {', '.join(DTYPES)}")
+    if device == "auto":
+        device = "cuda" if dtype != "float64" and cuda.is_available() else "cpu"
+    if device == "cuda" and (reason := cuda.why_not()):
         raise DeviceError(f"device: got 'cuda', expected 'cpu' or 'auto': {reason}")
+    if dtype == "auto":
+        dtype = "bfloat16" if device == "cuda" else "float32"
+    return device, dtype
 
 
 class Model:
@@ -94,7 +109,7 @@ class Model:
         self.unused_tensors: tuple[str, ...] = source.unused_tensors
         self.weights = weights
         self.encoder = _core.Encoder(weights)
-        self.device = "cpu"
+        self.device = weights.device
         self._heads = Heads.of(tensor.name for tensor in weights.layout.tensors)
         self._requested = requested
         self._folder = source.folder
@@ -103,8 +118,13 @@ class Model:
 
     @property
     def dtype(self) -> str:
-        """``"float32"`` or ``"float64"``."""
+        """Of weights and activations: ``"float32"``, ``"float64"``, ``"bfloat16"`` or ``"float16"``."""
         return self.weights.layout.dtype
+
+    @property
+    def features_dtype(self) -> str:
+        """Of features and logits, and of all NumPy results: ``"float64"`` for a float64 model, else ``"float32"``."""
+        return self.weights.layout.host_dtype
 
     @property
     def has_pooler(self) -> bool:
@@ -164,7 +184,9 @@ class Model:
         pooling: str | None = None,
         normalize: bool = False,
         num_threads: int | None = None,
-    ) -> Array:
+        out: Any = None,
+        stream: int = 0,
+    ) -> Any:
         """Features of B sequences laid end to end.
 
         Args:
@@ -175,12 +197,18 @@ class Model:
             pooling: ``"mean"``, ``"cls"``, ``"pooler"``, or None for every token.
             normalize: scale each row to length 1.
             num_threads: CPUs to use; by default those this process may run on.
+            out: float32 memory of the model's device for the result, C-contiguous; on CUDA anything with DLPack, such
+                as a torch tensor or a ``cuda.DeviceArray``, which is written without waiting for it.
+            stream: on CUDA, the ``cudaStream_t`` to work on, as an integer; the default stream by default.
 
         Returns:
-            [B, H], or [T, H] when ``pooling`` is None, of the model's dtype; rows of empty sequences are zeros.
+            [B, H], or [T, H] when ``pooling`` is None, of ``features_dtype``: ``out``, or a new NumPy array. Rows of
+            empty sequences are zeros.
 
         Raises:
-            InvalidInputError: wrong dtypes, shapes or entries out of range, named with their index.
+            InvalidInputError: wrong dtypes, shapes or entries out of range, named with their index; an ``out`` that is
+                not contiguous, or not of the model's device.
+            DeviceError: the device failed.
         """
         return self.encoder.encode(
             tokens,
@@ -189,7 +217,9 @@ class Model:
             token_types,
             pooling=pooling,
             normalize=normalize,
+            out=out,
             num_threads=num_threads,
+            stream=stream,
         )
 
     def forward(
@@ -206,7 +236,7 @@ class Model:
         """The encoder, with the arguments and results of transformers' ``AlbertModel``.
 
         Args:
-            input_ids: integers [B, S], NumPy, torch (CPU) or nested lists.
+            input_ids: integers [B, S], NumPy, torch (of any device) or nested lists.
             attention_mask: bool or 0/1 [B, S]; holes are fine.
             token_type_ids, position_ids: integers [B, S].
             output_hidden_states: also return the L + 1 hidden states; index 0 is after the E -> H mapping.
@@ -215,21 +245,25 @@ class Model:
 
         Returns:
             ``last_hidden_state`` [B, S, H], ``pooler_output`` [B, H] (None without a pooler) and, if asked for,
-            ``hidden_states``; torch tensors if ``input_ids`` is one, else NumPy. Where the mask is 0 rows are zeros
-            (transformers computes something there); the pooler takes the first attended token, and gives zeros
-            for a row whose mask is all 0.
+            ``hidden_states``; torch tensors if ``input_ids`` is one, else NumPy. For tensors on the model's GPU they
+            are written there, on torch's current stream and in the model's dtype (the pooler's in float32); all else
+            is of ``features_dtype``. Where the mask is 0 rows are zeros (transformers computes something there); the
+            pooler takes the first attended token, and gives zeros for a row whose mask is all 0.
 
         Raises:
             InvalidTypeError, InvalidInputError: naming the argument and what is wrong with it.
         """
         batch = RaggedBatch.from_padded(input_ids, attention_mask, token_type_ids, position_ids, limits=self.config)
-        states = self._hidden_states(batch, output_hidden_states, num_threads)
-        pooled = self._pooled(batch, states[-1], num_threads) if self.has_pooler else None
-        convert = _like(input_ids)
-        padded = tuple(convert(batch.to_padded(rows)) for rows in states)
+        to = destination_like(input_ids, self.device)
+        state, hidden = self._run(batch, output_hidden_states, to, num_threads)
+        pooled = None
+        if self.has_pooler:
+            room = to.room(batch.num_sequences, self.config.hidden_size, self.features_dtype)
+            pooled = to.finish(state.pooler(out=room, num_threads=num_threads))
+        padded = tuple(to.pad(batch, rows) for rows in hidden)
         output = AlbertModelOutput(
             last_hidden_state=padded[-1],
-            pooler_output=None if pooled is None else convert(pooled),
+            pooler_output=pooled,
             hidden_states=padded if output_hidden_states else None,
         )
         return output if return_dict else tuple(output)
@@ -270,61 +304,49 @@ class Model:
                 f" (found: pooler {self.has_pooler}, mlm {self.has_mlm_head}, sop {self.has_sop_head})"
             )
         batch = RaggedBatch.from_padded(input_ids, attention_mask, token_type_ids, position_ids, limits=self.config)
-        selected = None if mlm_mask is None else _select(batch, mlm_mask)
-        states = self._hidden_states(batch, output_hidden_states, num_threads)
-        convert = _like(input_ids)
-        if selected is None:
-            prediction = batch.to_padded(self.encoder.mlm_logits(states[-1], num_threads))
-        else:
-            prediction = self.encoder.mlm_logits(np.ascontiguousarray(states[-1][selected]), num_threads)
-        pooled = self._pooled(batch, states[-1], num_threads)
+        rows = np.arange(batch.num_tokens) if mlm_mask is None else _select(batch, mlm_mask)
+        to = destination_like(input_ids, self.device)
+        state, hidden = self._run(batch, output_hidden_states, to, num_threads)
+        logits = state.mlm_logits(
+            rows.astype(np.int32),
+            out=to.room(len(rows), self.config.vocab_size, self.features_dtype),
+            num_threads=num_threads,
+        )
+        order = state.sop_logits(out=to.room(batch.num_sequences, 2, self.features_dtype), num_threads=num_threads)
         output = AlbertForPreTrainingOutput(
-            prediction_logits=convert(prediction),
-            sop_logits=convert(self._sop_logits(batch, pooled, num_threads)),
-            hidden_states=(tuple(convert(batch.to_padded(rows)) for rows in states) if output_hidden_states else None),
+            prediction_logits=to.pad(batch, logits) if mlm_mask is None else to.finish(logits),
+            sop_logits=to.finish(order),
+            hidden_states=tuple(to.pad(batch, rows) for rows in hidden) if output_hidden_states else None,
         )
         return output if return_dict else tuple(output)
 
-    def _hidden_states(self, batch: RaggedBatch, every: bool, num_threads: int | None) -> list[Array]:
-        """[T, H] after the mapping and each iteration, or only the last."""
+    def start(self, batch: RaggedBatch, *, num_threads: int | None = None, stream: int = 0) -> _core.EncoderState:
+        """The batch embedded, before its first iteration: for going through the iterations one by one."""
         arrays = (batch.tokens, batch.cu_seqlens, batch.positions, batch.token_types)
-        if every:
-            return self.encoder.hidden_states(*arrays, num_threads=num_threads)
-        return [self.encoder.encode(*arrays, num_threads=num_threads)]
+        return self.encoder.start(*arrays, num_threads=num_threads, stream=stream)
 
-    def _pooled(self, batch: RaggedBatch, rows: Array, num_threads: int | None) -> Array:
-        """[B, H]: the pooler of each sequence's first token, zeros for empty sequences."""
-        filled = np.flatnonzero(np.diff(batch.cu_seqlens))
-        first = np.ascontiguousarray(rows[batch.cu_seqlens[filled]])
-        return _scatter(self.encoder.pooler(first, num_threads), filled, batch.num_sequences)
+    def _run(
+        self, batch: RaggedBatch, every: bool, to: NumpyDestination, num_threads: int | None
+    ) -> tuple[_core.EncoderState, list[Any]]:
+        """The finished batch, and [T, H] after the mapping and each iteration, or only the last."""
+        state = self.start(batch, num_threads=num_threads, stream=to.stream)
+        hidden = []
+        running = True
+        while running:
+            if every:
+                hidden.append(self._hidden_states(state, batch, to, num_threads))
+            running = state.advance(num_threads)
+        return state, hidden or [self._hidden_states(state, batch, to, num_threads)]
 
-    def _sop_logits(self, batch: RaggedBatch, pooled: Array, num_threads: int | None) -> Array:
-        """[B, 2] of pooled rows [B, H], zeros for empty sequences."""
-        filled = np.flatnonzero(np.diff(batch.cu_seqlens))
-        logits = self.encoder.sop_logits(np.ascontiguousarray(pooled[filled]), num_threads)
-        return _scatter(logits, filled, batch.num_sequences)
+    def _hidden_states(
+        self, state: _core.EncoderState, batch: RaggedBatch, to: NumpyDestination, num_threads: int | None
+    ) -> Any:
+        room = to.room(batch.num_tokens, self.config.hidden_size, self.dtype)
+        return state.hidden_states(out=room, num_threads=num_threads)
 
     def __repr__(self) -> str:
         random = ", random weights" if self.is_random else ""
         return f"Model({self.name!r}, {self.dtype}, {self.weights.ops}, {self.weights.nbytes / 1e6:.0f} MB{random})"
-
-
-def _scatter(rows: Array, places: npt.NDArray[np.int64], count: int) -> Array:
-    """[count, ...] with ``rows`` at ``places`` and zeros elsewhere."""
-    if len(rows) == count:
-        return rows
-    result = np.zeros((count, rows.shape[1]), rows.dtype)
-    result[places] = rows
-    return result
-
-
-def _like(given: Any) -> Any:
-    """How results are handed back: as torch tensors over the same memory if ``given`` is one, else as they are."""
-    if type(given).__module__.partition(".")[0] != "torch":
-        return lambda array: array
-    import torch
-
-    return torch.from_numpy
 
 
 def _select(batch: RaggedBatch, mlm_mask: Any) -> npt.NDArray[np.int64]:

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from albert_fast.batching import RaggedBatch
 from albert_fast.errors import (
     InvalidInputError,
     InvalidTypeError,
@@ -159,19 +161,28 @@ def _encode(model: Model, texts: Sequence[Text]) -> list[Encoded]:
 
 
 def _our_stages(model: Model, encoded: list[Encoded], num_threads: int | None) -> list[Stages]:
-    """One padded batch, cut back into texts; the heads see the rows of each."""
+    """One padded batch, cut back into texts."""
     shape = (len(encoded), max(len(ids) for ids, _ in encoded))
     input_ids, mask, token_types = (np.zeros(shape, np.int64) for _ in range(3))
     for row, (ids, types) in enumerate(encoded):
         input_ids[row, : len(ids)], token_types[row, : len(ids)], mask[row, : len(ids)] = ids, types, 1
-    out: Any = model.forward(input_ids, mask, token_types, output_hidden_states=True, num_threads=num_threads)
+    batch = RaggedBatch.from_padded(input_ids, mask, token_types, limits=model.config)
+    state = model.start(batch, num_threads=num_threads)
+    hidden = [state.hidden_states(num_threads=num_threads)]  # [T, H] each
+    while state.advance(num_threads):
+        hidden.append(state.hidden_states(num_threads=num_threads))
+    rows = np.arange(batch.num_tokens, dtype=np.int32)
+    logits = state.mlm_logits(rows, num_threads=num_threads) if model.has_mlm_head else None  # [T, V]
+    pooled = state.pooler(num_threads=num_threads) if model.has_pooler else None  # [B, H]
+    order = state.sop_logits(num_threads=num_threads) if model.has_pooler and model.has_sop_head else None  # [B, 2]
     results = []
-    for row, (ids, _) in enumerate(encoded):
-        states = [np.ascontiguousarray(state[row, : len(ids)]) for state in out.hidden_states]
-        mlm = model.encoder.mlm_logits(states[-1], num_threads) if model.has_mlm_head else None
-        pooled: Any = out.pooler_output[row : row + 1] if model.has_pooler else None
-        sop = model.encoder.sop_logits(pooled, num_threads) if model.has_pooler and model.has_sop_head else None
-        results.append(_stages(states, pooled, mlm, sop))
+    for text, (begin, end) in enumerate(pairwise(batch.cu_seqlens)):
+        heads = (
+            None if pooled is None else pooled[text : text + 1],
+            None if logits is None else logits[begin:end],
+            None if order is None else order[text : text + 1],
+        )
+        results.append(_stages([state[begin:end] for state in hidden], *heads))
     return results
 
 
@@ -193,8 +204,8 @@ def _reference_stages(model: Model, encoded: list[Encoded], dtype: str) -> list[
         heads = (out.pooler_output, mlm, out.sop_logits)
         results.append(
             _stages(
-                [state[0].numpy() for state in out.hidden_states],
-                *(None if head is None else head.numpy() for head in heads),
+                [state[0].double().numpy() for state in out.hidden_states],
+                *(None if head is None else head.double().numpy() for head in heads),
             )
         )
     return results

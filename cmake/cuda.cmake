@@ -10,8 +10,6 @@
 # Machine code for every generation from Ampere on, and PTX of the newest for those to come; releases and CI build these.
 set(ALBERT_FAST_ALL_CUDA_ARCHITECTURES 80-real 86-real 89-real 90-real 100-real 120)
 
-add_library(albert_fast_cuda_if_built INTERFACE)
-
 if(ALBERT_FAST_CUDA STREQUAL "ALL")
   set(ALBERT_FAST_CUDA ON)
   set(CMAKE_CUDA_ARCHITECTURES ${ALBERT_FAST_ALL_CUDA_ARCHITECTURES})
@@ -45,5 +43,3 @@ endif()
 enable_language(CUDA)
 message(STATUS "CUDA backend: built for ${CMAKE_CUDA_ARCHITECTURES}")
 add_subdirectory(cuda)
-target_link_libraries(albert_fast_cuda_if_built INTERFACE albert_fast_cuda)
-target_compile_definitions(albert_fast_cuda_if_built INTERFACE ALBERT_FAST_WITH_CUDA)

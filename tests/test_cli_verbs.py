@@ -75,8 +75,8 @@ def test_verify(capsys):
 
 
 def test_verify_that_fails_exits_1(capsys, monkeypatch):
-    states = _core.Encoder.hidden_states
-    monkeypatch.setattr(_core.Encoder, "hidden_states", lambda *a, **k: [state * 1.001 for state in states(*a, **k)])
+    states = _core.EncoderState.hidden_states
+    monkeypatch.setattr(_core.EncoderState, "hidden_states", lambda *a, **k: 1.001 * states(*a, **k))
     assert run("verify", *MODEL) == 1
     captured = capsys.readouterr()
     assert "TOO LARGE" in captured.out

@@ -69,6 +69,15 @@ def batch_of(parts: list[Ragged]) -> Ragged:
     return columns[0], _ints(cu_seqlens), columns[1], columns[2]
 
 
+def every_state(encoder: _core.Encoder, part: Ragged) -> list[Any]:
+    """[T, H] after the mapping and after each iteration."""
+    state = encoder.start(*part)
+    states = [state.hidden_states()]
+    while state.advance():
+        states.append(state.hidden_states())
+    return states
+
+
 def _ints(values: Any) -> np.ndarray[Any, Any]:
     return np.asarray(values, np.int32)
 
@@ -118,9 +127,9 @@ def test_depths_side_by_side(encoder: _core.Encoder) -> None:
         for _ in range(depth):
             assert state.advance()
         states.append(state)
-    joined = _core.EncoderState.join(states)
+    joined = encoder.join(states)
     assert joined.depths == depths
-    expected = [encoder.hidden_states(*part) for part in parts]
+    expected = [every_state(encoder, part) for part in parts]
     for step in range(layers + 1):
         reached = [min(depth + step, layers) for depth in depths]
         assert joined.depths == reached
@@ -130,7 +139,7 @@ def test_depths_side_by_side(encoder: _core.Encoder) -> None:
 
 
 def _is_grouped(encoder: _core.Encoder) -> bool:
-    return len(encoder.hidden_states(*sequence(1, 0))) == GROUPED.num_hidden_layers + 1
+    return len(every_state(encoder, sequence(1, 0))) == GROUPED.num_hidden_layers + 1
 
 
 def test_depths_0_5_and_11_of_a_twelve_iteration_model(tmp_path: Path) -> None:
@@ -142,7 +151,7 @@ def test_depths_0_5_and_11_of_a_twelve_iteration_model(tmp_path: Path) -> None:
     for state, depth in zip(states, (0, 5, 11), strict=True):
         for _ in range(depth):
             state.advance()
-    joined = _core.EncoderState.join(states)
+    joined = encoder.join(states)
     while joined.advance():
         pass
     np.testing.assert_array_equal(joined.hidden_states(), np.concatenate([encoder.encode(*part) for part in parts]))

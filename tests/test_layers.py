@@ -32,7 +32,7 @@ PYBIND11_LAYER = "bindings"
 PYTHON_LADDER = (
     {"_core", "errors", "numbers", "outputs"},
     {"batching", "config", "cuda"},
-    {"layout"},
+    {"destination", "layout"},
     {"sources"},
     {"checkpoint", "tokenizer"},
     {"model", "reference"},

@@ -26,8 +26,8 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_mar
 ModelOption = Annotated[
     str, typer.Option("--model", "-m", help="Hugging Face id, folder, file, or random:NAME (random weights).")
 ]
-DeviceOption = Annotated[str, typer.Option(help="Where the model runs.")]
-DtypeOption = Annotated[str, typer.Option(help="How the weights are stored.")]
+DeviceOption = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+DtypeOption = Annotated[str, typer.Option(help="auto, float32, float64, bfloat16 or float16.")]
 InputArgument = Annotated[str, typer.Argument(help="Text file (a text per line), .jsonl, or - for stdin.")]
 TextFieldOption = Annotated[
     str | None, typer.Option(help="JSONL field of the text ('text' by default); makes any input JSONL.")
@@ -52,7 +52,7 @@ def encode(
     batch_tokens: Annotated[int, typer.Option(help="Tokens per batch.")] = DEFAULT_BATCH_TOKENS,
     num_threads: Annotated[int | None, typer.Option(help="All processors by default.")] = None,
     device: DeviceOption = "auto",
-    dtype: DtypeOption = "float32",
+    dtype: DtypeOption = "auto",
     text_field: TextFieldOption = None,
     pair_field: PairFieldOption = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUTPUT or another job's half of it.")] = False,
@@ -109,7 +109,7 @@ def tokenize(
 
 
 @app.command()
-def verify(model: ModelOption = DEFAULT_MODEL, device: DeviceOption = "auto", dtype: DtypeOption = "float32") -> None:
+def verify(model: ModelOption = DEFAULT_MODEL, device: DeviceOption = "auto", dtype: DtypeOption = "auto") -> None:
     """Compare the model, stage by stage, with float64 arithmetic; exit 1 if an error is too large."""
     from ..verification import verify as check
 

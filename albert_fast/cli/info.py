@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import platform
 
-from .. import __version__, _core
+from .. import __version__, _core, cuda
 from ..checkpoint import heads
 from ..layout import weight_layout
 from ..sources import open_source
@@ -39,6 +39,7 @@ def build_lines() -> list[str]:
             ("python", f"{platform.python_version()} on {platform.system()} {platform.machine()}"),
             ("instruction set", f"{_core.default_isa()} (of {', '.join(_core.available_isas())})"),
             ("threads", str(_core.default_num_threads())),
+            ("cuda", cuda.why_not() or "available"),
         ]
     )
 

@@ -1,4 +1,4 @@
-// NumPy arrays as the contract's views, with errors that name the argument.
+// Names of dtypes, and the host arrays that describe a batch, with errors that name the argument.
 #pragma once
 
 #include <pybind11/numpy.h>
@@ -13,14 +13,16 @@ namespace albert_fast::bindings {
 
 namespace py = pybind11;
 
-inline py::dtype numpy_dtype(DType dtype) {
-  return dtype == DType::kFloat64 ? py::dtype::of<double>() : py::dtype::of<float>();
+inline DType parse_dtype(const std::string& name) {
+  for (const DType dtype : {DType::kFloat32, DType::kFloat64, DType::kBFloat16, DType::kFloat16}) {
+    if (name == name_of(dtype)) return dtype;
+  }
+  throw InvalidInputError("dtype: got '" + name + "', expected 'float32', 'float64', 'bfloat16' or 'float16'");
 }
 
-inline DType parse_dtype(const std::string& name) {
-  if (name == "float32") return DType::kFloat32;
-  if (name == "float64") return DType::kFloat64;
-  throw InvalidInputError("dtype: got '" + name + "', expected 'float32' or 'float64'");
+/// Of a dtype that NumPy has: float32 or float64.
+inline py::dtype numpy_dtype(DType dtype) {
+  return dtype == DType::kFloat64 ? py::dtype::of<double>() : py::dtype::of<float>();
 }
 
 inline std::string describe(const py::array& array) {
@@ -29,41 +31,18 @@ inline std::string describe(const py::array& array) {
   return text + "]";
 }
 
-/// Checks dtype, number of dimensions and C order; returns the array's data.
-inline void* checked_data(const char* name, const py::array& array, const py::dtype& dtype, int ndim) {
+/// A C-contiguous int32 [size]; a negative size takes any.
+inline const int32_t* as_ints(const char* name, const py::array& array, int64_t size = -1) {
   const bool contiguous = array.flags() & py::array::c_style;
-  if (!array.dtype().equal(dtype) || array.ndim() != ndim || !contiguous) {
+  if (!array.dtype().equal(py::dtype::of<int32_t>()) || array.ndim() != 1 || !contiguous) {
     throw InvalidInputError(std::string(name) + ": got " + describe(array) + (contiguous ? "" : " (not C-contiguous)") +
-                            ", expected a C-contiguous " + py::str(dtype).cast<std::string>() + " array of " +
-                            std::to_string(ndim) + " dimensions");
+                            ", expected a C-contiguous int32 array of 1 dimension");
   }
-  return const_cast<void*>(array.data());
-}
-
-/// A [rows, cols] array; cols < 0 takes any number of columns, rows < 0 any number of rows.
-inline Matrix as_matrix(const char* name, const py::array& array, DType dtype, int64_t rows = -1, int64_t cols = -1) {
-  void* data = checked_data(name, array, numpy_dtype(dtype), 2);
-  const bool fits = (rows < 0 || array.shape(0) == rows) && (cols < 0 || array.shape(1) == cols);
-  if (!fits) {
-    const auto side = [](int64_t n) { return n < 0 ? std::string("any") : std::to_string(n); };
-    throw InvalidInputError(std::string(name) + ": got " + describe(array) + ", expected shape [" + side(rows) + ", " +
-                            side(cols) + "]");
-  }
-  return {data, array.shape(0), array.shape(1), array.shape(1)};
-}
-
-/// A [size] array.
-inline void* as_vector(const char* name, const py::array& array, const py::dtype& dtype, int64_t size) {
-  void* data = checked_data(name, array, dtype, 1);
   if (size >= 0 && array.shape(0) != size) {
     throw InvalidInputError(std::string(name) + ": got " + describe(array) + ", expected " + std::to_string(size) +
                             " entries");
   }
-  return data;
-}
-
-inline const int32_t* as_ints(const char* name, const py::array& array, int64_t size = -1) {
-  return static_cast<const int32_t*>(as_vector(name, array, py::dtype::of<int32_t>(), size));
+  return static_cast<const int32_t*>(array.data());
 }
 
 /// B of an int32 array cu_seqlens[B + 1].

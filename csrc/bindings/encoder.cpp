@@ -3,14 +3,16 @@
 
 #include <pybind11/stl.h>
 
-#include <cstring>
+#include <map>
 #include <memory>
 #include <optional>
+#include <utility>
 #include <vector>
 
+#include "bindings/arguments.h"
 #include "bindings/arrays.h"
-#include "bindings/cpu_run.h"
 #include "bindings/module.h"
+#include "bindings/run.h"
 
 namespace albert_fast::bindings {
 namespace {
@@ -18,65 +20,62 @@ namespace {
 using Threads = std::optional<int64_t>;
 using OptionalArray = std::optional<py::array>;
 
-class PyEncoder;
+/// What a call works in: a session, and on CUDA room for results on their way to the host.
+struct Workplace {
+  explicit Workplace(const Ops& ops) : session(ops), results(ops) {}
 
-/// A batch between two iterations, as Python holds it.
-class PyState {
- public:
-  PyState(std::shared_ptr<const PyEncoder> encoder, std::unique_ptr<Session> session)
-      : encoder(std::move(encoder)), session_(std::move(session)) {}
-
-  std::shared_ptr<const PyEncoder> encoder;
-
-  /// Throws if an interrupted iteration left the batch half done.
-  Session& session() const {
-    if (!intact_) throw InvalidInputError("state: got one whose last advance was interrupted, expected an intact one");
-    return *session_;
-  }
-  void set_intact(bool intact) { intact_ = intact; }
-
- private:
-  std::unique_ptr<Session> session_;
-  bool intact_ = true;
+  Session session;
+  DeviceBuffer results;
 };
 
-/// Shared by threads. Idle sessions are kept for the next call; the list is only touched with the GIL held.
-class PyEncoder : public std::enable_shared_from_this<PyEncoder> {
+/// Shared by threads. Idle workplaces are kept for the next call on the same stream, where all work is in order; the
+/// lists are only touched with the GIL held.
+class PyEncoder {
  public:
   explicit PyEncoder(std::shared_ptr<WeightBuffer> weights) : weights_(std::move(weights)), encoder_(*weights_) {}
 
   const Encoder& get() const { return encoder_; }
-  DType dtype() const { return encoder_.ops().dtype; }
+  const Ops& ops() const { return encoder_.ops(); }
   int64_t hidden_size() const { return encoder_.config().hidden_size; }
 
-  py::array array(int64_t rows, int64_t cols) const {
-    return py::array(numpy_dtype(dtype()), std::vector<int64_t>{rows, cols});
+  std::unique_ptr<Workplace> acquire(uintptr_t stream) {
+    auto& idle = idle_[stream];
+    if (idle.empty()) return std::make_unique<Workplace>(ops());
+    std::unique_ptr<Workplace> workplace = std::move(idle.back());
+    idle.pop_back();
+    return workplace;
   }
-
-  std::unique_ptr<Session> acquire() {
-    if (idle_.empty()) return std::make_unique<Session>(encoder_.ops());
-    std::unique_ptr<Session> session = std::move(idle_.back());
-    idle_.pop_back();
-    return session;
+  void release(uintptr_t stream, std::unique_ptr<Workplace> workplace) {
+    idle_[stream].push_back(std::move(workplace));
   }
-  void release(std::unique_ptr<Session> session) { idle_.push_back(std::move(session)); }
 
  private:
   std::shared_ptr<WeightBuffer> weights_;
   Encoder encoder_;
-  std::vector<std::unique_ptr<Session>> idle_;
+  std::map<uintptr_t, std::vector<std::unique_ptr<Workplace>>> idle_;
 };
 
-/// A session for the length of one call.
+/// A workplace until this object goes.
 class Lease {
  public:
-  explicit Lease(PyEncoder& encoder) : encoder_(encoder), session_(encoder.acquire()) {}
-  ~Lease() { encoder_.release(std::move(session_)); }
-  Session& operator*() const { return *session_; }
+  Lease(std::shared_ptr<PyEncoder> encoder, uintptr_t stream)
+      : encoder_(std::move(encoder)), stream_(stream), workplace_(encoder_->acquire(stream)) {}
+  Lease(Lease&&) = default;
+  ~Lease() {
+    if (workplace_ != nullptr) encoder_->release(stream_, std::move(workplace_));
+  }
+
+  PyEncoder& owner() const { return *encoder_; }
+  const Encoder& encoder() const { return encoder_->get(); }
+  const Ops& ops() const { return encoder_->ops(); }
+  uintptr_t stream() const { return stream_; }
+  Session& session() const { return workplace_->session; }
+  DeviceBuffer& results() const { return workplace_->results; }
 
  private:
-  PyEncoder& encoder_;
-  std::unique_ptr<Session> session_;
+  std::shared_ptr<PyEncoder> encoder_;
+  uintptr_t stream_;
+  std::unique_ptr<Workplace> workplace_;
 };
 
 /// The four arrays of a ragged batch; missing positions count from 0 in each sequence, missing token types are 0.
@@ -115,125 +114,185 @@ Features parse_pooling(const std::optional<std::string>& name) {
   throw InvalidInputError("pooling: got '" + *name + "', expected 'mean', 'cls', 'pooler' or None");
 }
 
-void copy_hidden(const Encoder& encoder, const Session& session, void* out) {
-  const Matrix hidden = encoder.hidden_states(session);
-  const size_t bytes = hidden.rows * hidden.cols * size_of(encoder.ops().dtype);
-  if (bytes > 0) std::memcpy(out, hidden.data, bytes);
+/// work(Matrix [rows, cols] of `dtype`, Stream), which ends in `out`, or if that is None in a new NumPy array.
+template <typename Work>
+py::object produce(const Lease& lease, Threads num_threads, const py::object& out, DType dtype, int64_t rows,
+                   int64_t cols, const Work& work) {
+  const Ops& ops = lease.ops();
+  const How how{num_threads, lease.stream()};
+  if (!out.is_none()) {
+    Arguments arguments(ops, how);
+    const Matrix target = arguments.matrix("out", out, dtype, rows, cols);
+    run(ops, how, [&](Stream stream) { work(target, stream); });
+    return out;
+  }
+  py::array array(numpy_dtype(dtype), std::vector<int64_t>{rows, cols});
+  void* host = array.mutable_data();
+  const size_t bytes = rows * cols * size_of(dtype);
+  const bool on_host = ops.device == Device::kCpu;
+  run(ops, how, [&](Stream stream) {
+    if (!on_host) lease.results().reserve(bytes);
+    work(Matrix{on_host ? host : lease.results().data(), rows, cols, cols}, stream);
+    if (!on_host) ops.download(host, lease.results().data(), bytes, stream);
+  });
+  return array;
 }
 
-/// From the session's finished batch to `out`; `first` [B, H] is room for the pooler's input.
-void write_features(const Encoder& encoder, Session& session, Features features, bool normalize, Matrix first,
-                    Matrix out, Stream stream) {
-  if (features == Features::kTokens) {
-    copy_hidden(encoder, session, out.data);
-  } else if (features == Features::kPooler) {
-    encoder.pool(session, Pooling::kFirst, first, stream);
-    encoder.pooler(first, out, session, stream);
+/// From the session's finished batch to `out`.
+void write_features(const Encoder& encoder, Session& session, Features features, bool normalize, Matrix out,
+                    Stream stream) {
+  if (features == Features::kPooler) {
+    encoder.pooler(session, out, stream);
   } else {
-    encoder.pool(session, features == Features::kMean ? Pooling::kMean : Pooling::kFirst, out, stream);
+    const Pooling pooling = features == Features::kMean    ? Pooling::kMean
+                            : features == Features::kFirst ? Pooling::kFirst
+                                                           : Pooling::kEach;
+    encoder.pool(session, pooling, out, stream);
   }
   if (normalize) encoder.ops().l2_normalize({out}, stream);
 }
 
-py::array encode(PyEncoder& self, const py::array& tokens, const py::array& cu_seqlens, const OptionalArray& positions,
-                 const OptionalArray& token_types, const std::optional<std::string>& pooling, bool normalize,
-                 Threads num_threads) {
+py::object encode(const std::shared_ptr<PyEncoder>& self, const py::array& tokens, const py::array& cu_seqlens,
+                  const OptionalArray& positions, const OptionalArray& token_types,
+                  const std::optional<std::string>& pooling, bool normalize, const py::object& out, Threads num_threads,
+                  uintptr_t stream) {
   const BatchArrays arrays(tokens, cu_seqlens, positions, token_types);
   const Features features = parse_pooling(pooling);
-  const int64_t h = self.hidden_size(), sequences = arrays.batch.num_sequences;
-  const int64_t rows = features == Features::kTokens ? arrays.batch.num_tokens : sequences;
-  py::array out = self.array(rows, h);
-  py::array first = self.array(features == Features::kPooler ? sequences : 0, h);
-  const Matrix out_rows{out.mutable_data(), rows, h, h}, first_rows{first.mutable_data(), sequences, h, h};
-  const Lease session(self);
-  run_on_cpu(num_threads, [&](Stream stream) {
-    self.get().embed(arrays.batch, *session, stream);
-    while (self.get().advance(*session, stream)) {
+  const int64_t rows = features == Features::kTokens ? arrays.batch.num_tokens : arrays.batch.num_sequences;
+  const Lease lease(self, stream);
+  const auto work = [&](Matrix target, Stream on) {
+    const Encoder& encoder = lease.encoder();
+    encoder.start(arrays.batch, lease.session(), on);
+    encoder.embed(lease.session(), on);
+    while (encoder.advance(lease.session(), on)) {
     }
-    write_features(self.get(), *session, features, normalize, first_rows, out_rows, stream);
-  });
-  return out;
+    write_features(encoder, lease.session(), features, normalize, target, on);
+  };
+  return produce(lease, num_threads, out, self->ops().sum_dtype, rows, self->hidden_size(), work);
 }
 
-std::vector<py::array> hidden_states(PyEncoder& self, const py::array& tokens, const py::array& cu_seqlens,
-                                     const OptionalArray& positions, const OptionalArray& token_types,
-                                     Threads num_threads) {
-  const BatchArrays arrays(tokens, cu_seqlens, positions, token_types);
-  std::vector<py::array> states;
-  for (int64_t i = 0; i <= self.get().config().num_hidden_layers; ++i) {
-    states.push_back(self.array(arrays.batch.num_tokens, self.hidden_size()));
+/// A batch between two iterations, as Python holds it.
+class PyState {
+ public:
+  explicit PyState(Lease lease) : lease_(std::move(lease)) {}
+
+  const Lease& lease() const { return lease_; }
+
+  /// Throws if an interrupted iteration left the batch half done.
+  Session& session() const {
+    if (!intact_) throw InvalidInputError("state: got one whose last advance was interrupted, expected an intact one");
+    return lease_.session();
   }
-  std::vector<void*> data;
-  for (py::array& state : states) data.push_back(state.mutable_data());
-  const Lease session(self);
-  run_on_cpu(num_threads, [&](Stream stream) {
-    self.get().embed(arrays.batch, *session, stream);
-    for (void* out : data) {
-      copy_hidden(self.get(), *session, out);
-      self.get().advance(*session, stream);
-    }
-  });
-  return states;
-}
+  void set_intact(bool intact) { intact_ = intact; }
 
-/// One of the three heads: rows [n, H] in, [n, cols] out.
-template <typename Head>
-py::array apply_head(PyEncoder& self, const py::array& x, int64_t cols, Threads num_threads, const Head& head) {
-  const ConstMatrix rows = as_matrix("x", x, self.dtype(), -1, self.hidden_size());
-  py::array out = self.array(rows.rows, cols);
-  const Matrix out_rows{out.mutable_data(), rows.rows, cols, cols};
-  const Lease session(self);
-  run_on_cpu(num_threads, [&](Stream stream) { (self.get().*head)(rows, out_rows, *session, stream); });
-  return out;
-}
+  /// One of the things computed from a batch.
+  template <typename Work>
+  py::object produce(Threads num_threads, const py::object& out, DType dtype, int64_t rows, int64_t cols,
+                     const Work& work) const {
+    Session& batch = session();
+    return bindings::produce(lease_, num_threads, out, dtype, rows, cols,
+                             [&](Matrix target, Stream stream) { work(lease_.encoder(), batch, target, stream); });
+  }
 
-PyState start(PyEncoder& self, const py::array& tokens, const py::array& cu_seqlens, const OptionalArray& positions,
-              const OptionalArray& token_types, Threads num_threads) {
+ private:
+  Lease lease_;
+  bool intact_ = true;
+};
+
+PyState start(const std::shared_ptr<PyEncoder>& self, const py::array& tokens, const py::array& cu_seqlens,
+              const OptionalArray& positions, const OptionalArray& token_types, Threads num_threads, uintptr_t stream) {
   const BatchArrays arrays(tokens, cu_seqlens, positions, token_types);
-  auto session = std::make_unique<Session>(self.get().ops());
-  run_on_cpu(num_threads, [&](Stream stream) { self.get().embed(arrays.batch, *session, stream); });
-  return PyState(self.shared_from_this(), std::move(session));
+  Lease lease(self, stream);
+  run(self->ops(), {num_threads, stream}, [&](Stream on) {
+    self->get().start(arrays.batch, lease.session(), on);
+    self->get().embed(lease.session(), on);
+  });
+  return PyState(std::move(lease));
 }
 
 bool advance(PyState& state, Threads num_threads) {
   Session& session = state.session();
+  const Lease& lease = state.lease();
   bool advanced = false;
   state.set_intact(false);
-  run_on_cpu(num_threads, [&](Stream stream) { advanced = state.encoder->get().advance(session, stream); });
+  run(lease.ops(), {num_threads, lease.stream()},
+      [&](Stream stream) { advanced = lease.encoder().advance(session, stream); });
   state.set_intact(true);
   return advanced;
 }
 
-PyState join(const std::vector<const PyState*>& states) {
+PyState join(const std::shared_ptr<PyEncoder>& self, const std::vector<const PyState*>& states) {
   if (states.empty()) throw InvalidInputError("states: got an empty list, expected at least one state");
+  const uintptr_t stream = states.front()->lease().stream();
   std::vector<const Session*> parts;
   for (const PyState* state : states) {
-    if (state->encoder != states.front()->encoder) {
-      throw InvalidInputError("states: got states of different encoders, expected states of one");
+    if (&state->lease().owner() != self.get() || state->lease().stream() != stream) {
+      throw InvalidInputError("states: got states of different encoders or streams, expected states of one");
     }
     parts.push_back(&state->session());
   }
-  const auto& encoder = states.front()->encoder;
-  auto session = std::make_unique<Session>(encoder->get().ops());
-  encoder->get().join(parts, *session);
-  return PyState(encoder, std::move(session));
+  Lease lease(self, stream);
+  run(self->ops(), {1, stream}, [&](Stream on) { self->get().join(parts, lease.session(), on); });
+  return PyState(std::move(lease));
 }
 
-py::array state_hidden(const PyState& state) {
-  const Session& session = state.session();
-  py::array out = state.encoder->array(session.progress().num_tokens(), state.encoder->hidden_size());
-  copy_hidden(state.encoder->get(), session, out.mutable_data());
-  return out;
+py::object state_hidden(const PyState& state, const py::object& out, Threads num_threads) {
+  const Ops& ops = state.lease().ops();
+  const DType dtype = out.is_none() ? ops.sum_dtype : output_dtype(out, ops);
+  const int64_t rows = state.session().progress().num_tokens(), h = state.lease().owner().hidden_size();
+  return state.produce(num_threads, out, dtype, rows, h,
+                       [&](const Encoder& encoder, Session& session, Matrix target, Stream stream) {
+                         if (dtype != ops.dtype) return encoder.pool(session, Pooling::kEach, target, stream);
+                         ops.copy(target.data, encoder.hidden_states(session).data, rows * h * size_of(dtype), stream);
+                       });
+}
+
+py::object state_pooler(const PyState& state, const py::object& out, Threads num_threads) {
+  const int64_t rows = state.session().progress().num_sequences();
+  return state.produce(num_threads, out, state.lease().ops().sum_dtype, rows, state.lease().owner().hidden_size(),
+                       [](const Encoder& encoder, Session& session, Matrix target, Stream stream) {
+                         encoder.pooler(session, target, stream);
+                       });
+}
+
+py::object state_mlm(const PyState& state, const py::array& rows, const py::object& out, Threads num_threads) {
+  const int32_t* data = as_ints("rows", rows);
+  const std::vector<int32_t> chosen(data, data + rows.shape(0));
+  const int64_t tokens = state.session().progress().num_tokens();
+  for (const int32_t row : chosen) {
+    if (row >= 0 && row < tokens) continue;
+    throw InvalidInputError("rows: got " + std::to_string(row) + ", expected integers in 0.." +
+                            std::to_string(tokens - 1));
+  }
+  return state.produce(num_threads, out, state.lease().ops().sum_dtype, rows.shape(0),
+                       state.lease().encoder().config().vocab_size,
+                       [&](const Encoder& encoder, Session& session, Matrix target, Stream stream) {
+                         encoder.mlm_logits(chosen, target, session, stream);
+                       });
+}
+
+py::object state_sop(const PyState& state, const py::object& out, Threads num_threads) {
+  return state.produce(num_threads, out, state.lease().ops().sum_dtype, state.session().progress().num_sequences(), 2,
+                       [](const Encoder& encoder, Session& session, Matrix target, Stream stream) {
+                         encoder.sop_logits(session, target, stream);
+                       });
 }
 
 void register_state(py::module_& m) {
+  const auto none = py::none();
   py::class_<PyState>(m, "EncoderState", "A ragged batch between two iterations; each sequence has its own depth.")
-      .def("advance", &advance, py::arg("num_threads") = py::none(),
+      .def("advance", &advance, py::arg("num_threads") = none,
            "One iteration for every sequence that is not done; False if all were.")
-      .def("hidden_states", &state_hidden, "[T, H], copied.")
+      .def("hidden_states", &state_hidden, py::kw_only(), py::arg("out") = none, py::arg("num_threads") = none,
+           "[T, H], copied: NumPy, or into `out` on the device, of the stored dtype or float32.")
+      .def("pooler", &state_pooler, py::kw_only(), py::arg("out") = none, py::arg("num_threads") = none,
+           "[B, H], the pooler of each sequence's first token; zeros for an empty sequence.")
+      .def("mlm_logits", &state_mlm, py::arg("rows"), py::kw_only(), py::arg("out") = none,
+           py::arg("num_threads") = none, "[n, V] at chosen rows of the batch, int32 [n].")
+      .def("sop_logits", &state_sop, py::kw_only(), py::arg("out") = none, py::arg("num_threads") = none,
+           "[B, 2]: in order, swapped; zeros for an empty sequence.")
       .def_property_readonly("depths", [](const PyState& s) { return s.session().progress().depths; })
-      .def_property_readonly("cu_seqlens", [](const PyState& s) { return s.session().progress().cu_seqlens; })
-      .def_static("join", &join, py::arg("states"), "One batch of several, each sequence at its depth.");
+      .def_property_readonly("cu_seqlens", [](const PyState& s) { return s.session().progress().cu_seqlens; });
 }
 
 }  // namespace
@@ -245,31 +304,13 @@ void register_encoder(py::module_& m) {
       .def(py::init<std::shared_ptr<WeightBuffer>>(), py::arg("weights"))
       .def("encode", &encode, py::arg("tokens"), py::arg("cu_seqlens"), py::arg("positions") = none,
            py::arg("token_types") = none, py::kw_only(), py::arg("pooling") = none, py::arg("normalize") = false,
-           py::arg("num_threads") = none, "Features [B, H], or [T, H] without pooling.")
-      .def("hidden_states", &hidden_states, py::arg("tokens"), py::arg("cu_seqlens"), py::arg("positions") = none,
-           py::arg("token_types") = none, py::kw_only(), py::arg("num_threads") = none,
-           "[T, H] after the mapping and after every iteration.")
+           py::arg("out") = none, py::arg("num_threads") = none, py::arg("stream") = 0,
+           "[B, H] pooled, or [T, H] without pooling; float32, or float64 for a float64 model. Into `out` on the "
+           "device, without waiting for it, or as NumPy.")
       .def("start", &start, py::arg("tokens"), py::arg("cu_seqlens"), py::arg("positions") = none,
-           py::arg("token_types") = none, py::kw_only(), py::arg("num_threads") = none,
-           "A batch at depth 0, to be advanced.")
-      .def(
-          "pooler",
-          [](PyEncoder& self, const py::array& x, Threads threads) {
-            return apply_head(self, x, self.hidden_size(), threads, &Encoder::pooler);
-          },
-          py::arg("x"), py::arg("num_threads") = none, "tanh(W x + b) of first tokens [n, H].")
-      .def(
-          "mlm_logits",
-          [](PyEncoder& self, const py::array& x, Threads threads) {
-            return apply_head(self, x, self.get().config().vocab_size, threads, &Encoder::mlm_logits);
-          },
-          py::arg("x"), py::arg("num_threads") = none, "[n, V] of hidden states [n, H].")
-      .def(
-          "sop_logits",
-          [](PyEncoder& self, const py::array& x, Threads threads) {
-            return apply_head(self, x, 2, threads, &Encoder::sop_logits);
-          },
-          py::arg("x"), py::arg("num_threads") = none, "[n, 2] of pooled rows [n, H].");
+           py::arg("token_types") = none, py::kw_only(), py::arg("num_threads") = none, py::arg("stream") = 0,
+           "The batch at depth 0, to be advanced one iteration at a time, all of it on one stream.")
+      .def("join", &join, py::arg("states"), "One batch of several, each sequence at its depth.");
 }
 
 }  // namespace albert_fast::bindings

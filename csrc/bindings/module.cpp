@@ -5,12 +5,10 @@
 #include <exception>
 #include <string>
 
+#include "bindings/backends.h"
 #include "cpu/runtime/executor.h"
 #include "cpu/table.h"
 #include "kernels/errors.h"
-#ifdef ALBERT_FAST_WITH_CUDA
-#include "runtime/device.h"
-#endif
 
 namespace albert_fast::bindings {
 namespace {
@@ -37,14 +35,6 @@ void translate(std::exception_ptr pointer) {
   }
 }
 
-std::string cuda_unavailable_reason() {
-#ifdef ALBERT_FAST_WITH_CUDA
-  return cuda::unavailable_reason();
-#else
-  return "built without CUDA (no nvcc was found, or ALBERT_FAST_CUDA=OFF)";
-#endif
-}
-
 }  // namespace
 }  // namespace albert_fast::bindings
 
@@ -57,7 +47,10 @@ PYBIND11_MODULE(_core, m) {
   m.def("default_isa", &cpu::default_isa, "The one in use: ALBERT_FAST_CPU_ISA, or the best.");
   m.def("default_num_threads", &cpu::default_num_threads, "CPUs this process may run on.");
   m.def("cuda_unavailable_reason", &bindings::cuda_unavailable_reason, "Empty if a GPU can be used.");
+  m.def("load_cuda_backend", &bindings::load_cuda_backend, pybind11::arg("path"),
+        "Takes the CUDA backend from another library than the installed one; '' goes back.");
   bindings::register_weights(m);
   bindings::register_encoder(m);
   bindings::register_ops(m);
+  bindings::register_device_array(m);
 }

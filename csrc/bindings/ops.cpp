@@ -4,56 +4,70 @@
 #include <pybind11/stl.h>
 
 #include <algorithm>
-#include <cstring>
 #include <memory>
 #include <optional>
 #include <utility>
+#include <vector>
 
+#include "bindings/arguments.h"
 #include "bindings/arrays.h"
-#include "bindings/cpu_run.h"
+#include "bindings/backends.h"
 #include "bindings/module.h"
-#include "cpu/table.h"
+#include "bindings/run.h"
 #include "engine/device_buffer.h"
 
 namespace albert_fast::bindings {
 namespace {
 
 using Threads = std::optional<int64_t>;
-using OptionalArray = std::optional<py::array>;
 
-/// The ops of one instruction set and dtype, with scratch memory that lives as long.
+/// The ops of one backend and dtype, with scratch memory that lives as long.
 class PyOps {
  public:
-  PyOps(const std::string& isa, const std::string& dtype)
-      : ops(cpu::find_ops(isa, parse_dtype(dtype))), scratch_(ops) {}
+  PyOps(const std::string& isa, const std::string& dtype, const std::string& device)
+      : ops(find_ops(device, isa, parse_dtype(dtype))), scratch_(ops), ints_(ops) {}
 
   const Ops& ops;
 
   /// Filled with NaN whenever it grows, so that an op that reads what it did not write shows it.
-  Scratch scratch(size_t bytes) {
+  Scratch scratch(size_t bytes, Stream stream) {
     if (bytes > scratch_.bytes()) {
       scratch_.reserve(bytes);
-      std::memset(scratch_.data(), 0xff, bytes);
+      const std::vector<char> poison(bytes, '\xff');
+      ops.upload(scratch_.data(), poison.data(), bytes, stream);
     }
     return {scratch_.data(), bytes};
   }
 
-  ConstMatrix input(const char* name, const py::array& x, int64_t rows = -1, int64_t cols = -1) const {
-    return as_matrix(name, x, ops.dtype, rows, cols);
-  }
-  const void* vector(const char* name, const py::array& x, int64_t size) const {
-    return as_vector(name, x, numpy_dtype(ops.dtype), size);
+  /// Host arrays of integers where the ops can read them, one after the other.
+  std::vector<const int32_t*> upload(const std::vector<std::pair<const int32_t*, int64_t>>& arrays, Stream stream) {
+    int64_t total = 0;
+    for (const auto& [data, count] : arrays) total += count;
+    ints_.reserve(total * sizeof(int32_t));
+    auto* place = reinterpret_cast<int32_t*>(ints_.data());
+    std::vector<const int32_t*> places;
+    for (const auto& [data, count] : arrays) {
+      ops.upload(place, data, count * sizeof(int32_t), stream);
+      places.push_back(place);
+      place += count;
+    }
+    return places;
   }
 
  private:
   DeviceBuffer scratch_;
+  DeviceBuffer ints_;
 };
 
 /// A weight matrix [N, K] in packed form.
 class PackedWeight {
  public:
-  PackedWeight(const PyOps& self, const py::array& weight) : data(self.ops) {
-    const ConstMatrix plain = self.input("weight", weight);
+  PackedWeight(const PyOps& self, const py::object& weight) : data(self.ops) {
+    if (self.ops.pack_weight == nullptr) {
+      throw InvalidInputError(std::string("ops: got ") + self.ops.name + ", which multiplies by plain weights");
+    }
+    Arguments arguments(self.ops, {});
+    const Matrix plain = arguments.matrix("weight", weight);
     rows = plain.rows, cols = plain.cols;
     const int64_t padded = (rows + kPackedRowMultiple - 1) / kPackedRowMultiple * kPackedRowMultiple;
     data.reserve(padded * cols * size_of(self.ops.dtype));
@@ -79,34 +93,45 @@ Activation parse_activation(const std::string& name) {
   throw InvalidInputError("activation: got '" + name + "', expected 'none', 'gelu_new', 'gelu' or 'tanh'");
 }
 
-void linear(PyOps& self, const py::array& x, const py::object& weight, const OptionalArray& bias,
-            const std::string& activation, const OptionalArray& residual, const py::array& out, Threads threads) {
+void linear(PyOps& self, const py::object& x, const py::object& weight, const py::object& bias,
+            const std::string& activation, const py::object& residual, const py::object& out, Threads threads,
+            uintptr_t stream) {
+  const How how{threads, stream};
+  Arguments arguments(self.ops, how);
   Linear op;
-  op.x = self.input("x", x);
+  op.x = arguments.matrix("x", x);
   if (py::isinstance<PackedWeight>(weight)) {
     const auto& packed = weight.cast<const PackedWeight&>();
     op.weight = {packed.data.data(), packed.rows, packed.cols, WeightForm::kPacked};
   } else {
-    const ConstMatrix plain = self.input("weight", weight.cast<py::array>());
+    const Matrix plain = arguments.matrix("weight", weight);
     op.weight = {plain.data, plain.rows, plain.cols, WeightForm::kPlain};
   }
-  self.input("x", x, -1, op.weight.cols);
-  if (bias) op.bias = self.vector("bias", *bias, op.weight.rows);
+  arguments.matrix("x", x, -1, op.weight.cols);
+  if (!bias.is_none()) op.bias = arguments.vector("bias", bias, op.weight.rows);
   op.activation = parse_activation(activation);
-  if (residual) op.residual = self.input("residual", *residual, op.x.rows, op.weight.rows);
-  op.y = as_matrix("out", out, self.ops.dtype, op.x.rows, op.weight.rows);
-  run_on_cpu(threads, [&](Stream stream) {
-    op.scratch = self.scratch(self.ops.linear_scratch(op.x.rows, op.x.cols, stream));
-    self.ops.linear(op, stream);
+  if (!residual.is_none()) op.residual = arguments.matrix("residual", residual, op.x.rows, op.weight.rows);
+  op.y_dtype = output_dtype(out, self.ops);
+  op.y = arguments.matrix("out", out, op.y_dtype, op.x.rows, op.weight.rows);
+  run(self.ops, how, [&](Stream on) {
+    op.scratch = self.scratch(self.ops.linear_scratch(op.x.rows, op.x.cols, on), on);
+    self.ops.linear(op, on);
   });
 }
 
-void layer_norm(PyOps& self, const py::array& x, const py::array& gamma, const py::array& beta, double eps,
-                const py::array& out, Threads threads) {
-  const ConstMatrix rows = self.input("x", x);
-  const LayerNorm op{rows, self.vector("gamma", gamma, rows.cols), self.vector("beta", beta, rows.cols), eps,
-                     as_matrix("out", out, self.ops.dtype, rows.rows, rows.cols)};
-  run_on_cpu(threads, [&](Stream stream) { self.ops.layer_norm(op, stream); });
+void layer_norm(PyOps& self, const py::object& x, const py::object& gamma, const py::object& beta, double eps,
+                const py::object& out, Threads threads, uintptr_t stream) {
+  const How how{threads, stream};
+  Arguments arguments(self.ops, how);
+  const DType x_dtype = output_dtype(x, self.ops);
+  const Matrix rows = arguments.matrix("x", x, x_dtype);
+  const LayerNorm op{rows,
+                     x_dtype,
+                     arguments.vector("gamma", gamma, rows.cols),
+                     arguments.vector("beta", beta, rows.cols),
+                     eps,
+                     arguments.matrix("out", out, rows.rows, rows.cols)};
+  run(self.ops, how, [&](Stream on) { self.ops.layer_norm(op, on); });
 }
 
 /// cu_seqlens as ops take it, once its entries are known to lie in [0, rows] and to ascend.
@@ -121,86 +146,141 @@ const int32_t* checked_cu_seqlens(const py::array& cu_seqlens, int64_t rows) {
   return data;
 }
 
-void attention(PyOps& self, const py::array& qkv, const py::array& cu_seqlens, int64_t num_heads, const py::array& out,
-               Threads threads) {
-  const Matrix y = as_matrix("out", out, self.ops.dtype);
+void attention(PyOps& self, const py::object& qkv, const py::array& cu_seqlens, int64_t num_heads,
+               const py::object& out, Threads threads, uintptr_t stream) {
+  const How how{threads, stream};
+  Arguments arguments(self.ops, how);
+  const Matrix y = arguments.matrix("out", out);
   if (num_heads < 1 || y.cols % num_heads != 0) {
     throw InvalidInputError("num_heads: got " + std::to_string(num_heads) + ", expected a divisor of " +
                             std::to_string(y.cols));
   }
-  const ConstMatrix x = self.input("qkv", qkv, y.rows, 3 * y.cols);
+  const Matrix x = arguments.matrix("qkv", qkv, y.rows, 3 * y.cols);
   const int32_t* offsets = checked_cu_seqlens(cu_seqlens, y.rows);
-  Attention op{x, offsets, sequences_of(cu_seqlens), num_heads, y.cols / num_heads, y, {}};
+  const int64_t sequences = sequences_of(cu_seqlens);
   int64_t longest = 0;
-  for (int64_t b = 0; b < op.num_sequences; ++b) longest = std::max<int64_t>(longest, offsets[b + 1] - offsets[b]);
-  run_on_cpu(threads, [&](Stream stream) {
-    op.scratch = self.scratch(self.ops.attention_scratch(longest, op.head_dim, stream));
-    self.ops.attention(op, stream);
+  for (int64_t b = 0; b < sequences; ++b) longest = std::max<int64_t>(longest, offsets[b + 1] - offsets[b]);
+  Attention op{x, nullptr, sequences, longest, num_heads, y.cols / num_heads, y, {}};
+  run(self.ops, how, [&](Stream on) {
+    op.cu_seqlens = self.upload({{offsets, sequences + 1}}, on)[0];
+    op.scratch = self.scratch(self.ops.attention_scratch(longest, op.head_dim, on), on);
+    self.ops.attention(op, on);
   });
 }
 
+/// int32 [size], every entry in [low, high).
+const int32_t* checked_ints(const char* name, const py::array& array, int64_t size, int64_t low, int64_t high) {
+  const int32_t* data = as_ints(name, array, size);
+  for (int64_t i = 0; i < size; ++i) {
+    if (data[i] >= low && data[i] < high) continue;
+    throw InvalidInputError(std::string(name) + ": got " + std::to_string(data[i]) + " at index " + std::to_string(i) +
+                            ", expected an integer in " + std::to_string(low) + ".." + std::to_string(high - 1));
+  }
+  return data;
+}
+
 void embed(PyOps& self, const py::array& tokens, const py::array& positions, const py::array& token_types,
-           const py::array& word, const py::array& position, const py::array& token_type, const py::array& gamma,
-           const py::array& beta, double eps, const py::array& out, Threads threads) {
-  const Matrix y = as_matrix("out", out, self.ops.dtype);
-  const Embed op{as_ints("tokens", tokens, y.rows),
-                 as_ints("positions", positions, y.rows),
-                 as_ints("token_types", token_types, y.rows),
-                 self.input("word", word, -1, y.cols),
-                 self.input("position", position, -1, y.cols),
-                 self.input("token_type", token_type, -1, y.cols),
-                 self.vector("gamma", gamma, y.cols),
-                 self.vector("beta", beta, y.cols),
-                 eps,
-                 y};
-  for (int64_t t = 0; t < y.rows; ++t) {
-    const bool inside = op.tokens[t] >= 0 && op.tokens[t] < op.word.rows && op.positions[t] >= 0 &&
-                        op.positions[t] < op.position.rows && op.token_types[t] >= 0 &&
-                        op.token_types[t] < op.token_type.rows;
-    if (!inside) throw InvalidInputError("tokens: got an id out of range at index " + std::to_string(t));
-  }
-  run_on_cpu(threads, [&](Stream stream) { self.ops.embed(op, stream); });
+           const py::object& word, const py::object& position, const py::object& token_type, const py::object& gamma,
+           const py::object& beta, double eps, const py::object& out, Threads threads, uintptr_t stream) {
+  const How how{threads, stream};
+  Arguments arguments(self.ops, how);
+  const Matrix y = arguments.matrix("out", out);
+  Embed op{nullptr,
+           nullptr,
+           nullptr,
+           arguments.matrix("word", word, -1, y.cols),
+           arguments.matrix("position", position, -1, y.cols),
+           arguments.matrix("token_type", token_type, -1, y.cols),
+           arguments.vector("gamma", gamma, y.cols),
+           arguments.vector("beta", beta, y.cols),
+           eps,
+           y};
+  const int32_t* ids[] = {checked_ints("tokens", tokens, y.rows, 0, op.word.rows),
+                          checked_ints("positions", positions, y.rows, 0, op.position.rows),
+                          checked_ints("token_types", token_types, y.rows, 0, op.token_type.rows)};
+  run(self.ops, how, [&](Stream on) {
+    const auto places = self.upload({{ids[0], y.rows}, {ids[1], y.rows}, {ids[2], y.rows}}, on);
+    op.tokens = places[0], op.positions = places[1], op.token_types = places[2];
+    self.ops.embed(op, on);
+  });
 }
 
-void pool(PyOps& self, const py::array& x, const py::array& cu_seqlens, const std::string& pooling,
-          const py::array& out, Threads threads) {
-  if (pooling != "mean" && pooling != "cls") {
-    throw InvalidInputError("pooling: got '" + pooling + "', expected 'mean' or 'cls'");
-  }
-  const ConstMatrix rows = self.input("x", x);
+void gather(PyOps& self, const py::object& x, const py::array& rows, const py::object& out, Threads threads,
+            uintptr_t stream) {
+  const How how{threads, stream};
+  Arguments arguments(self.ops, how);
+  const Matrix from = arguments.matrix("x", x), y = arguments.matrix("out", out, -1, from.cols);
+  const int32_t* indices = checked_ints("rows", rows, y.rows, -1, from.rows);
+  run(self.ops, how, [&](Stream on) { self.ops.gather({from, self.upload({{indices, y.rows}}, on)[0], y}, on); });
+}
+
+Pooling parse_pooling(const std::string& name) {
+  if (name == "mean") return Pooling::kMean;
+  if (name == "cls") return Pooling::kFirst;
+  if (name == "each") return Pooling::kEach;
+  throw InvalidInputError("pooling: got '" + name + "', expected 'mean', 'cls' or 'each'");
+}
+
+void pool(PyOps& self, const py::object& x, const py::array& cu_seqlens, const std::string& pooling,
+          const py::object& out, Threads threads, uintptr_t stream) {
+  const How how{threads, stream};
+  Arguments arguments(self.ops, how);
+  const Pooling kind = parse_pooling(pooling);
+  const Matrix rows = arguments.matrix("x", x);
   const int32_t* offsets = checked_cu_seqlens(cu_seqlens, rows.rows);
-  const Pool op{rows, offsets, pooling == "mean" ? Pooling::kMean : Pooling::kFirst,
-                as_matrix("out", out, self.ops.dtype, sequences_of(cu_seqlens), rows.cols)};
-  run_on_cpu(threads, [&](Stream stream) { self.ops.pool(op, stream); });
+  const int64_t sequences = sequences_of(cu_seqlens);
+  const Matrix y =
+      arguments.matrix("out", out, self.ops.sum_dtype, kind == Pooling::kEach ? rows.rows : sequences, rows.cols);
+  run(self.ops, how,
+      [&](Stream on) { self.ops.pool({rows, self.upload({{offsets, sequences + 1}}, on)[0], kind, y}, on); });
 }
 
-void l2_normalize(PyOps& self, const py::array& x, Threads threads) {
-  const L2Normalize op{as_matrix("x", x, self.ops.dtype)};
-  run_on_cpu(threads, [&](Stream stream) { self.ops.l2_normalize(op, stream); });
+void l2_normalize(PyOps& self, const py::object& x, Threads threads, uintptr_t stream) {
+  const How how{threads, stream};
+  Arguments arguments(self.ops, how);
+  const L2Normalize op{arguments.matrix("x", x, self.ops.sum_dtype)};
+  run(self.ops, how, [&](Stream on) { self.ops.l2_normalize(op, on); });
 }
 
 }  // namespace
 
 void register_ops(py::module_& m) {
   py::class_<PackedWeight>(m, "PackedWeight", "A weight matrix [N, K] in one instruction set's panels.")
-      .def(py::init<const PyOps&, const py::array&>(), py::arg("ops"), py::arg("weight"))
+      .def(py::init<const PyOps&, const py::object&>(), py::arg("ops"), py::arg("weight"))
       .def("unpack", &PackedWeight::unpack, py::arg("ops"), "[N, K], copied out.");
   const auto none = py::none();
-  py::class_<PyOps>(m, "Ops", "The ops of kernels/ops.h for one instruction set and dtype; `out` is overwritten.")
-      .def(py::init<const std::string&, const std::string&>(), py::arg("isa") = "", py::arg("dtype") = "float32")
+  const auto threads = py::arg("num_threads") = none;
+  const auto stream = py::arg("stream") = 0;
+  py::class_<PyOps>(
+      m, "Ops",
+      "The ops of kernels/ops.h for one backend and dtype; `out` is overwritten. Arrays are NumPy's on the "
+      "CPU and have DLPack on CUDA, integers are always NumPy's.")
+      .def(py::init<const std::string&, const std::string&, const std::string&>(), py::arg("isa") = "",
+           py::arg("dtype") = "float32", py::arg("device") = "cpu")
       .def_property_readonly("name", [](const PyOps& self) { return self.ops.name; })
+      .def_property_readonly("dtype", [](const PyOps& self) { return name_of(self.ops.dtype); })
+      .def_property_readonly("sum_dtype", [](const PyOps& self) { return name_of(self.ops.sum_dtype); })
+      .def(
+          "describe_linear",
+          [](const PyOps& self, int64_t num_tokens, int64_t rows, int64_t cols) {
+            if (self.ops.device == Device::kCpu) return std::string();
+            return cuda_backend().describe_linear(self.ops.dtype, num_tokens, rows, cols);
+          },
+          py::arg("num_tokens"), py::arg("rows"), py::arg("cols"),
+          "The tiles that a product of [num_tokens, cols] by [rows, cols] would be cut into; empty on the CPU.")
       .def("linear", &linear, py::arg("x"), py::arg("weight"), py::arg("bias") = none, py::arg("activation") = "none",
-           py::arg("residual") = none, py::kw_only(), py::arg("out"), py::arg("num_threads") = none)
+           py::arg("residual") = none, py::kw_only(), py::arg("out"), threads, stream)
       .def("layer_norm", &layer_norm, py::arg("x"), py::arg("gamma"), py::arg("beta"), py::arg("eps"), py::kw_only(),
-           py::arg("out"), py::arg("num_threads") = none)
+           py::arg("out"), threads, stream)
       .def("attention", &attention, py::arg("qkv"), py::arg("cu_seqlens"), py::arg("num_heads"), py::kw_only(),
-           py::arg("out"), py::arg("num_threads") = none)
+           py::arg("out"), threads, stream)
       .def("embed", &embed, py::arg("tokens"), py::arg("positions"), py::arg("token_types"), py::arg("word"),
            py::arg("position"), py::arg("token_type"), py::arg("gamma"), py::arg("beta"), py::arg("eps"), py::kw_only(),
-           py::arg("out"), py::arg("num_threads") = none)
+           py::arg("out"), threads, stream)
+      .def("gather", &gather, py::arg("x"), py::arg("rows"), py::kw_only(), py::arg("out"), threads, stream)
       .def("pool", &pool, py::arg("x"), py::arg("cu_seqlens"), py::arg("pooling"), py::kw_only(), py::arg("out"),
-           py::arg("num_threads") = none)
-      .def("l2_normalize", &l2_normalize, py::arg("x"), py::kw_only(), py::arg("num_threads") = none);
+           threads, stream)
+      .def("l2_normalize", &l2_normalize, py::arg("x"), py::kw_only(), threads, stream);
 }
 
 }  // namespace albert_fast::bindings

@@ -7,9 +7,10 @@
 #include <optional>
 
 #include "bindings/arrays.h"
-#include "bindings/cpu_run.h"
+#include "bindings/backends.h"
 #include "bindings/module.h"
-#include "cpu/table.h"
+#include "bindings/run.h"
+#include "engine/convert.h"
 
 namespace albert_fast::bindings {
 namespace {
@@ -20,22 +21,24 @@ WeightForm parse_form(const std::string& name) {
   throw InvalidInputError("form: got '" + name + "', expected 'plain' or 'packed'");
 }
 
-const char* name_of(WeightForm form) { return form == WeightForm::kPacked ? "packed" : "plain"; }
+const char* form_name(WeightForm form) { return form == WeightForm::kPacked ? "packed" : "plain"; }
 
-/// float32 or float64 rows, converted to the buffer's dtype if need be.
+/// float32 or float64 rows [n, cols].
 void write(WeightBuffer& buffer, const std::string& name, int64_t first_row, const py::array& rows) {
   if (rows.dtype().kind() != 'f' || rows.dtype().itemsize() < 4) {
     throw InvalidInputError("rows: got " + describe(rows) + ", expected float32 or float64 [n, cols]");
   }
-  const py::array converted = rows.attr("astype")(numpy_dtype(buffer.layout().dtype()), py::arg("copy") = false);
-  const ConstMatrix matrix = as_matrix("rows", converted, buffer.layout().dtype());
-  run_on_cpu(1, [&](Stream stream) { buffer.write(name, first_row, matrix, stream); });
+  const auto dtype = numpy_dtype(host_dtype(buffer.layout().dtype()));
+  const py::array converted = rows.attr("astype")(dtype, py::arg("order") = "C", py::arg("copy") = false);
+  if (converted.ndim() != 2) throw InvalidInputError("rows: got " + describe(rows) + ", expected 2 dimensions");
+  const ConstMatrix matrix(converted.data(), converted.shape(0), converted.shape(1), converted.shape(1));
+  run(buffer.ops(), {1}, [&](Stream stream) { buffer.write(name, first_row, matrix, stream); });
 }
 
 py::array read(const WeightBuffer& buffer, const std::string& name) {
   for (const WeightTensor& tensor : buffer.layout().tensors()) {
     if (tensor.name != name) continue;
-    py::array out(numpy_dtype(buffer.layout().dtype()), tensor.shape);
+    py::array out(numpy_dtype(host_dtype(buffer.layout().dtype())), tensor.shape);
     const int64_t rows = tensor.shape[0], cols = tensor.shape.size() == 1 ? 1 : tensor.shape[1];
     buffer.read(name, {out.mutable_data(), rows, cols, cols}, Stream{});
     return out;
@@ -59,10 +62,7 @@ void register_config(py::module_& m) {
            py::kw_only(), py::arg("vocab_size"), py::arg("embedding_size"), py::arg("hidden_size"),
            py::arg("num_hidden_layers"), py::arg("num_hidden_groups"), py::arg("inner_group_num"),
            py::arg("num_attention_heads"), py::arg("intermediate_size"), py::arg("max_position_embeddings"),
-           py::arg("type_vocab_size"), py::arg("hidden_act"), py::arg("layer_norm_eps"))
-      .def_readonly("hidden_size", &ModelConfig::hidden_size)
-      .def_readonly("num_hidden_layers", &ModelConfig::num_hidden_layers)
-      .def("group_of", &ModelConfig::group_of, py::arg("depth"), "The group whose weights an iteration uses.");
+           py::arg("type_vocab_size"), py::arg("hidden_act"), py::arg("layer_norm_eps"));
 }
 
 void register_layout(py::module_& m) {
@@ -70,7 +70,7 @@ void register_layout(py::module_& m) {
       .def_readonly("name", &WeightSlot::name)
       .def_readonly("rows", &WeightSlot::rows)
       .def_readonly("cols", &WeightSlot::cols)
-      .def_property_readonly("form", [](const WeightSlot& slot) { return name_of(slot.form); })
+      .def_property_readonly("form", [](const WeightSlot& slot) { return form_name(slot.form); })
       .def_readonly("offset", &WeightSlot::offset)
       .def_readonly("nbytes", &WeightSlot::nbytes);
   py::class_<WeightTensor>(m, "WeightTensor", "One array of a checkpoint: rows of a slot.")
@@ -88,8 +88,8 @@ void register_layout(py::module_& m) {
       .def_property_readonly("slots", &WeightLayout::slots)
       .def_property_readonly("tensors", &WeightLayout::tensors)
       .def_property_readonly("nbytes", &WeightLayout::nbytes)
-      .def_property_readonly(
-          "dtype", [](const WeightLayout& l) { return l.dtype() == DType::kFloat64 ? "float64" : "float32"; });
+      .def_property_readonly("dtype", [](const WeightLayout& l) { return name_of(l.dtype()); })
+      .def_property_readonly("host_dtype", [](const WeightLayout& l) { return name_of(host_dtype(l.dtype())); });
 }
 
 }  // namespace
@@ -98,15 +98,20 @@ void register_weights(py::module_& m) {
   register_config(m);
   register_layout(m);
   py::class_<WeightBuffer, std::shared_ptr<WeightBuffer>>(m, "WeightBuffer", "The one buffer of a model's weights.")
-      .def(py::init([](const WeightLayout& layout, const std::optional<std::string>& isa) {
-             return std::make_shared<WeightBuffer>(layout, cpu::find_ops(isa.value_or(""), layout.dtype()));
+      .def(py::init([](const WeightLayout& layout, const std::optional<std::string>& isa, const std::string& device) {
+             return std::make_shared<WeightBuffer>(layout, find_ops(device, isa.value_or(""), layout.dtype()));
            }),
-           py::arg("layout"), py::arg("isa") = py::none())
+           py::arg("layout"), py::arg("isa") = py::none(), py::arg("device") = "cpu")
       .def_property_readonly("layout", &WeightBuffer::layout, py::return_value_policy::reference_internal)
       .def_property_readonly("nbytes", [](const WeightBuffer& b) { return b.layout().nbytes(); })
       .def_property_readonly("ops", [](const WeightBuffer& b) { return b.ops().name; })
+      .def_property_readonly("device",
+                             [](const WeightBuffer& b) { return b.ops().device == Device::kCuda ? "cuda" : "cpu"; })
       .def("write", &write, py::arg("name"), py::arg("first_row"), py::arg("rows"),
-           "Packs rows [n, cols] of a tensor (a vector is [n, 1]) into place.")
+           "Puts rows [n, cols] of a tensor (a vector is [n, 1]) into place.")
+      .def(
+          "finish", [](WeightBuffer& b) { run(b.ops(), {1}, [&](Stream stream) { b.finish(stream); }); },
+          "Returns once everything written is in the device's memory.")
       .def("read", &read, py::arg("name"), "A tensor in plain form, copied out.")
       .def("missing", &WeightBuffer::missing, "Tensors not yet written completely.");
 }

@@ -1,4 +1,4 @@
-// out[b] = the mean, or the first, of sequence b's rows; zeros if it has none.
+// out[b] = the mean, or the first, of sequence b's rows; zeros if it has none. Or a copy, with every row on its own.
 #include "cpu/primitives/block.h"
 #include "cpu/primitives/simd.h"
 #include "cpu/runtime/executor.h"
@@ -35,8 +35,9 @@ vec mean_of_columns(const ConstMatrix& x, int64_t begin, int64_t end, int64_t j)
 void pool(const Pool& op, Stream stream) {
   auto& executor = *static_cast<Executor*>(stream.handle);
   executor.parallel_for(op.out.rows, [&](int64_t sequence, int) {
-    const int64_t begin = op.cu_seqlens[sequence];
-    int64_t end = op.cu_seqlens[sequence + 1];
+    const bool each = op.pooling == Pooling::kEach;
+    const int64_t begin = each ? sequence : op.cu_seqlens[sequence];
+    int64_t end = each ? sequence + 1 : op.cu_seqlens[sequence + 1];
     real* out = op.out.row<real>(sequence);
     int64_t j = 0;
     if (begin == end) {

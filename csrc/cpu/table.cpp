@@ -80,6 +80,10 @@ std::string default_isa() {
 
 const Ops& find_ops(const std::string& isa, DType dtype) {
   const Variant& variant = find_variant(isa.empty() ? default_isa() : isa, "isa");
+  if (size_of(dtype) == 2) {
+    throw InvalidInputError(std::string("dtype: got '") + name_of(dtype) +
+                            "' for the CPU, expected 'float32' or 'float64'");
+  }
   return dtype == DType::kFloat64 ? portable_f64::ops : *variant.ops;
 }
 

@@ -6,20 +6,36 @@
 #define ALBERT_FAST_NAME(variant) "cpu/" ALBERT_FAST_STRING(variant)
 
 namespace albert_fast::cpu::ALBERT_FAST_VARIANT {
+namespace {
+
+constexpr DType kDType = sizeof(real) == sizeof(double) ? DType::kFloat64 : DType::kFloat32;
+
+bool takes_head_dim(int64_t) { return true; }
+
+}  // namespace
 
 /// Declared again in cpu/table.cpp, once per variant.
 extern const Ops ops;
 const Ops ops = {
     .name = ALBERT_FAST_NAME(ALBERT_FAST_VARIANT),
-    .dtype = sizeof(real) == sizeof(double) ? DType::kFloat64 : DType::kFloat32,
+    .device = Device::kCpu,
+    .dtype = kDType,
+    .sum_dtype = kDType,
+    .weight_form = WeightForm::kPacked,
+    .width_multiple = 1,
+    .takes_head_dim = takes_head_dim,
     .allocate = allocate,
     .release = release,
+    .upload = copy,
+    .download = copy,
+    .copy = copy,
     .linear_scratch = linear_scratch,
     .attention_scratch = attention_scratch,
     .embed = embed,
     .linear = linear,
     .layer_norm = layer_norm,
     .attention = attention,
+    .gather = gather,
     .pool = pool,
     .l2_normalize = l2_normalize,
     .pack_weight = pack_weight,

@@ -13,6 +13,7 @@ void embed(const Embed& op, Stream stream);
 void linear(const Linear& op, Stream stream);
 void layer_norm(const LayerNorm& op, Stream stream);
 void attention(const Attention& op, Stream stream);
+void gather(const Gather& op, Stream stream);
 void pool(const Pool& op, Stream stream);
 void l2_normalize(const L2Normalize& op, Stream stream);
 void pack_weight(const PackWeight& op, Stream stream);

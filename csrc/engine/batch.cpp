@@ -40,11 +40,9 @@ void RaggedBatch::validate(const ModelConfig& config) const {
   check_range("token_types", token_types, num_tokens, config.type_vocab_size);
 }
 
-int64_t Progress::max_seqlen() const {
+int64_t Progress::max_seqlen(int64_t first, int64_t last) const {
   int64_t longest = 0;
-  for (size_t b = 0; b + 1 < cu_seqlens.size(); ++b) {
-    longest = std::max<int64_t>(longest, cu_seqlens[b + 1] - cu_seqlens[b]);
-  }
+  for (int64_t b = first; b < last; ++b) longest = std::max<int64_t>(longest, cu_seqlens[b + 1] - cu_seqlens[b]);
   return longest;
 }
 

@@ -28,7 +28,9 @@ struct Progress {
 
   int64_t num_tokens() const { return cu_seqlens.back(); }
   int64_t num_sequences() const { return static_cast<int64_t>(depths.size()); }
-  int64_t max_seqlen() const;
+  /// The length of the longest sequence, of all or of sequences first .. last.
+  int64_t max_seqlen() const { return max_seqlen(0, num_sequences()); }
+  int64_t max_seqlen(int64_t first, int64_t last) const;
 };
 
 /// Neighbouring sequences that the next iteration runs through the same group's weights.

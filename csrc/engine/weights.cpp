@@ -1,10 +1,10 @@
 #include "engine/weights.h"
 
 #include <algorithm>
-#include <cstring>
 #include <stdexcept>
 #include <utility>
 
+#include "engine/convert.h"
 #include "kernels/errors.h"
 
 namespace albert_fast {
@@ -19,14 +19,21 @@ int64_t padded_rows(int64_t rows, WeightForm form) {
   return (rows + kPackedRowMultiple - 1) / kPackedRowMultiple * kPackedRowMultiple;
 }
 
-template <typename T>
-bool all_finite(ConstMatrix m) {
+/// Where row i of a host matrix begins.
+char* host_row(ConstMatrix m, DType dtype, int64_t i) {
+  return static_cast<char*>(const_cast<void*>(m.data)) + i * m.stride * size_of(dtype);
+}
+
+/// The rows of m without gaps between them, in the stored dtype; false if a number is not finite in it.
+bool to_stored_rows(DType stored, ConstMatrix m, std::vector<char>& out) {
+  const size_t row_bytes = m.cols * size_of(stored);
+  out.resize(m.rows * row_bytes);
+  if (m.stride == m.cols) return to_stored(stored, m.data, m.rows * m.cols, out.data());
+  bool finite = true;
   for (int64_t i = 0; i < m.rows; ++i) {
-    T zero = 0;  // x * 0 is 0 for a finite x and NaN otherwise, and NaN stays
-    for (int64_t j = 0; j < m.cols; ++j) zero += m.row<T>(i)[j] * T{0};
-    if (zero != 0) return false;
+    finite &= to_stored(stored, host_row(m, host_dtype(stored), i), m.cols, out.data() + i * row_bytes);
   }
-  return true;
+  return finite;
 }
 
 }  // namespace
@@ -130,37 +137,42 @@ size_t WeightBuffer::find_tensor(const std::string& name, int64_t first_row, Con
 
 void WeightBuffer::write(const std::string& name, int64_t first_row, ConstMatrix rows, Stream stream) {
   const size_t index = find_tensor(name, first_row, rows);
-  const bool finite = layout_.dtype() == DType::kFloat64 ? all_finite<double>(rows) : all_finite<float>(rows);
-  if (!finite) {
-    throw CheckpointError("tensor '" + name + "': got NaN or infinity between rows " + std::to_string(first_row) +
-                          " and " + std::to_string(first_row + rows.rows) + ", expected finite weights");
+  const DType dtype = layout_.dtype();
+  std::vector<char> stored;
+  if (!to_stored_rows(dtype, rows, stored)) {
+    throw CheckpointError("tensor '" + name + "': got NaN, infinity or a number beyond " + name_of(dtype) +
+                          " between rows " + std::to_string(first_row) + " and " +
+                          std::to_string(first_row + rows.rows) + ", expected finite weights");
   }
   const WeightTensor& tensor = layout_.tensors()[index];
   const WeightSlot& slot = layout_.slots()[tensor.slot];
   char* data = data_.data() + slot.offset;
   const int64_t slot_row = tensor.first_row + first_row;
+  const size_t row_bytes = slot.cols * size_of(dtype);
   if (slot.form == WeightForm::kPacked) {
-    ops_->pack_weight({rows, slot_row, slot.rows, data}, stream);
+    ops_->pack_weight({{stored.data(), rows.rows, slot.cols, slot.cols}, slot_row, slot.rows, data}, stream);
   } else {
-    const size_t row_bytes = slot.cols * size_of(layout_.dtype());
-    for (int64_t i = 0; i < rows.rows; ++i) {
-      std::memcpy(data + (slot_row + i) * row_bytes, rows.row<char>(i * size_of(layout_.dtype())), row_bytes);
-    }
+    ops_->upload(data + slot_row * row_bytes, stored.data(), stored.size(), stream);
   }
   std::fill_n(written_[index].begin() + first_row, rows.rows, true);
+}
+
+void WeightBuffer::finish(Stream stream) {
+  char last;
+  if (data_.bytes() > 0) ops_->download(&last, data_.data() + data_.bytes() - 1, 1, stream);  // in order: all is there
 }
 
 void WeightBuffer::read(const std::string& name, Matrix out, Stream stream) const {
   const WeightTensor& tensor = layout_.tensors()[find_tensor(name, 0, out)];
   const WeightSlot& slot = layout_.slots()[tensor.slot];
   const char* data = data_.data() + slot.offset;
-  if (slot.form == WeightForm::kPacked) {
-    ops_->unpack_weight({data, tensor.first_row, slot.rows, out}, stream);
-  } else {
-    const size_t row_bytes = slot.cols * size_of(layout_.dtype());
-    for (int64_t i = 0; i < out.rows; ++i) {
-      std::memcpy(out.row<char>(i * size_of(layout_.dtype())), data + (tensor.first_row + i) * row_bytes, row_bytes);
-    }
+  if (slot.form == WeightForm::kPacked) return ops_->unpack_weight({data, tensor.first_row, slot.rows, out}, stream);
+  const DType stored = layout_.dtype(), wanted = host_dtype(stored);
+  const size_t row_bytes = slot.cols * size_of(stored);
+  std::vector<char> staged(out.rows * row_bytes);
+  ops_->download(staged.data(), data + tensor.first_row * row_bytes, staged.size(), stream);
+  for (int64_t i = 0; i < out.rows; ++i) {
+    from_stored(stored, staged.data() + i * row_bytes, slot.cols, host_row(out, wanted, i));
   }
 }
 

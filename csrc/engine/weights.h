@@ -90,11 +90,15 @@ class WeightBuffer {
   const WeightLayout& layout() const { return layout_; }
   const Ops& ops() const { return *ops_; }
 
-  /// Rows first_row .. first_row + rows.rows of a tensor (a vector [n] is n rows of one), of the layout's dtype, host
-  /// memory. Throws InvalidInputError for an unknown name or rows outside it, CheckpointError for NaN or infinity.
+  /// Rows first_row .. first_row + rows.rows of a tensor (a vector [n] is n rows of one), of host_dtype(layout's
+  /// dtype), host memory. Throws InvalidInputError for an unknown name or rows outside it, CheckpointError for what is
+  /// NaN or infinite, or is so in the layout's dtype. When writing is over, `finish`.
   void write(const std::string& tensor, int64_t first_row, ConstMatrix rows, Stream stream);
 
-  /// The whole tensor back in plain form.
+  /// Returns once everything written is where ops on any stream see it.
+  void finish(Stream stream);
+
+  /// The whole tensor back in plain form, of host_dtype(layout's dtype), host memory.
   void read(const std::string& tensor, Matrix out, Stream stream) const;
 
   /// Tensors not yet written completely.

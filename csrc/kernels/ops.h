@@ -4,6 +4,10 @@
 // rows and columns of a weight. Outputs never overlap inputs unless an op says so. All sums are fp32 (fp64 in a
 // float64 table), in an order that depends on the sizes of the model and the instruction set alone, never on T, B
 // or the number of threads: that is what makes a text's result independent of its batch, bit for bit.
+//
+// Two dtypes: `dtype` is that of everything stored, `sum_dtype` (fp32, or fp64 in a float64 table) that of what is
+// still to be summed or is handed out: residual sums, pooled rows, logits. They differ where dtype has 16 bits.
+// Every pointer is memory of the table's device; sizes, and what says "host", are known to the host.
 #pragma once
 
 #include "kernels/types.h"
@@ -31,14 +35,16 @@ struct Linear {
   const void* bias = nullptr;  // in  [N] or null
   Activation activation = Activation::kNone;
   ConstMatrix residual;  // in  [T, N]; data null: none
-  Matrix y;              // out [T, N]
+  Matrix y;              // out [T, N], of y_dtype
+  DType y_dtype;         // the table's dtype or its sum_dtype
   Scratch scratch;       // linear_scratch(T, K) bytes
 };
 
-/// y = (x - mean(x)) / sqrt(var(x) + eps) * gamma + beta over each row; y may be x.
+/// y = (x - mean(x)) / sqrt(var(x) + eps) * gamma + beta over each row; y may be x if they are of one dtype.
 /// Ba et al. 2016, "Layer Normalization", eq. 4, with the biased variance.
 struct LayerNorm {
-  ConstMatrix x;      // in  [T, H]
+  ConstMatrix x;      // in  [T, H], of x_dtype
+  DType x_dtype;      // the table's dtype or its sum_dtype
   const void* gamma;  // in  [H]
   const void* beta;   // in  [H]
   double eps;
@@ -51,16 +57,25 @@ struct Attention {
   ConstMatrix qkv;            // in  [T, 3 H]: queries, keys, values side by side, heads inside each
   const int32_t* cu_seqlens;  // in  [B + 1], sequence b is rows cu_seqlens[b] .. cu_seqlens[b + 1]
   int64_t num_sequences;      // B
+  int64_t max_seqlen;         // of the longest sequence, host
   int64_t num_heads;
   int64_t head_dim;
   Matrix out;       // out [T, H]
-  Scratch scratch;  // attention_scratch(longest sequence, head_dim) bytes
+  Scratch scratch;  // attention_scratch(max_seqlen, head_dim) bytes
+};
+
+/// out[i] = x[rows[i]], or zeros where rows[i] is negative.
+struct Gather {
+  ConstMatrix x;        // in  [T, H]
+  const int32_t* rows;  // in  [n], each below T
+  Matrix out;           // out [n, H]
 };
 
 /// How a sequence's rows become one vector.
 enum class Pooling {
   kMean,   // the mean of all its rows
   kFirst,  // its first row
+  kEach,   // it does not: every row is its own vector, B = T, and cu_seqlens is not looked at
 };
 
 /// out[b] = pooled rows of sequence b; zeros for an empty sequence.
@@ -68,12 +83,12 @@ struct Pool {
   ConstMatrix x;              // in  [T, H]
   const int32_t* cu_seqlens;  // in  [B + 1]
   Pooling pooling;
-  Matrix out;  // out [B, H]
+  Matrix out;  // out [B, H], of sum_dtype
 };
 
 /// x[i] = x[i] / max(|x[i]|_2, 1e-12), in place, as torch.nn.functional.normalize does.
 struct L2Normalize {
-  Matrix x;  // inout [B, H]
+  Matrix x;  // inout [B, H], of sum_dtype
 };
 
 /// A packed W[N, K] takes as much room as one with N rounded up to a multiple of this, in every backend, so that the
@@ -98,11 +113,20 @@ struct UnpackWeight {
 
 /// One backend for one storage type.
 struct Ops {
-  const char* name;  // "cpu/avx2"
-  DType dtype;       // of every matrix, vector and weight above
+  const char* name;  // "cpu/avx2", "cuda"
+  Device device;
+  DType dtype;             // of every matrix, vector and weight above that does not say otherwise
+  DType sum_dtype;         // see the top
+  WeightForm weight_form;  // in which `linear` wants the weights it multiplies by
+  int64_t width_multiple;  // E, H, I and K have to be multiples of this
+  bool (*takes_head_dim)(int64_t head_dim);
 
-  void* (*allocate)(size_t bytes);            // 64-byte aligned device memory; throws std::bad_alloc
+  // Memory of the device. Copies are ordered with the work of their stream.
+  void* (*allocate)(size_t bytes);            // 64-byte aligned; throws std::bad_alloc, or DeviceError with the figures
   void (*release)(void* data, size_t bytes);  // never throws
+  void (*upload)(void* to, const void* host, size_t bytes, Stream);      // `host` may be overwritten once it returns
+  void (*download)(void* host, const void* from, size_t bytes, Stream);  // complete when it returns
+  void (*copy)(void* to, const void* from, size_t bytes, Stream);        // both of the device
 
   size_t (*linear_scratch)(int64_t rows, int64_t cols, Stream stream);
   size_t (*attention_scratch)(int64_t max_seqlen, int64_t head_dim, Stream stream);
@@ -111,10 +135,11 @@ struct Ops {
   void (*linear)(const Linear&, Stream);
   void (*layer_norm)(const LayerNorm&, Stream);
   void (*attention)(const Attention&, Stream);
+  void (*gather)(const Gather&, Stream);
   void (*pool)(const Pool&, Stream);
   void (*l2_normalize)(const L2Normalize&, Stream);
-  void (*pack_weight)(const PackWeight&, Stream);
-  void (*unpack_weight)(const UnpackWeight&, Stream);
+  void (*pack_weight)(const PackWeight&, Stream);      // null if weight_form is plain
+  void (*unpack_weight)(const UnpackWeight&, Stream);  // the same
 };
 
 }  // namespace albert_fast

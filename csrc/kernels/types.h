@@ -6,9 +6,22 @@
 
 namespace albert_fast {
 
-enum class DType { kFloat32, kFloat64 };
+enum class DType { kFloat32, kFloat64, kBFloat16, kFloat16 };
 
-inline constexpr int64_t size_of(DType dtype) { return dtype == DType::kFloat64 ? 8 : 4; }
+inline constexpr int64_t size_of(DType dtype) {
+  if (dtype == DType::kFloat64) return 8;
+  return dtype == DType::kFloat32 ? 4 : 2;
+}
+
+/// "float32", "float64", "bfloat16", "float16".
+inline constexpr const char* name_of(DType dtype) {
+  if (dtype == DType::kFloat32) return "float32";
+  if (dtype == DType::kFloat64) return "float64";
+  return dtype == DType::kBFloat16 ? "bfloat16" : "float16";
+}
+
+/// Whose memory an op works on.
+enum class Device { kCpu, kCuda };
 
 /// What `linear` applies to its sums, after the bias.
 enum class Activation {
@@ -24,7 +37,8 @@ enum class WeightForm {
   kPacked,  // the backend's own panels; only its pack_weight and linear know the order
 };
 
-/// A row-major matrix of the table's dtype; `stride` is the distance between rows, in elements.
+/// A row-major matrix; of the table's dtype unless the op says otherwise. `stride` is the distance between rows, in
+/// elements.
 struct Matrix {
   void* data = nullptr;
   int64_t rows = 0;

@@ -33,8 +33,9 @@ void run_attention(const Ops& ops, ConstMatrix qkv, const std::vector<int32_t>& 
   const int32_t longest = lengths.empty() ? 0 : *std::max_element(lengths.begin(), lengths.end());
   const size_t bytes = ops.attention_scratch(longest, head_dim, threads);
   Guarded<T> scratch(bytes / sizeof(T));
-  ops.attention({qkv, cu_seqlens.data(), int64_t(lengths.size()), heads, head_dim, out, {scratch.data(), bytes}},
-                threads);
+  ops.attention(
+      {qkv, cu_seqlens.data(), int64_t(lengths.size()), longest, heads, head_dim, out, {scratch.data(), bytes}},
+      threads);
   CHECK(scratch.guards_intact());
 }
 

@@ -1,6 +1,9 @@
 // The encoder: sequences at different depths in one batch give the bits they give alone.
 #include "engine/encoder.h"
 
+#include <array>
+#include <numeric>
+
 #include "attention_call.h"
 #include "filled_weights.h"
 #include "kernels/errors.h"
@@ -47,6 +50,11 @@ Tensor<T> hidden_states(const Encoder& encoder, const Session& session) {
   return copy;
 }
 
+void begin(const Encoder& encoder, const Text& text, Session& session, Stream stream) {
+  encoder.start(text.batch(), session, stream);
+  encoder.embed(session, stream);
+}
+
 /// `iterations` of them, or fewer if the batch is done.
 void advance(const Encoder& encoder, Session& session, int iterations, Stream stream) {
   for (int i = 0; i < iterations && encoder.advance(session, stream); ++i) {
@@ -57,7 +65,7 @@ template <typename T>
 Tensor<T> encode(const Encoder& encoder, const Text& text, int threads = 1) {
   Threads stream(threads);
   Session session(encoder.ops());
-  encoder.embed(text.batch(), session, stream);
+  begin(encoder, text, session, stream);
   advance(encoder, session, 1000, stream);
   return hidden_states<T>(encoder, session);
 }
@@ -81,11 +89,11 @@ void check_depths(const ModelConfig& config, const Ops& ops, int threads) {
   std::vector<Session> sessions;
   for (int i = 0; i < 3; ++i) {
     sessions.emplace_back(ops);
-    encoder.embed(texts[i].batch(), sessions[i], stream);
+    begin(encoder, texts[i], sessions[i], stream);
     advance(encoder, sessions[i], depths[i], stream);
   }
   Session joined(ops);
-  encoder.join({&sessions[0], &sessions[1], &sessions[2]}, joined);
+  encoder.join({&sessions[0], &sessions[1], &sessions[2]}, joined, stream);
   CHECK(joined.progress().depths == std::vector<int32_t>{0, 0, 5, 5, 5, 11});
   CHECK(joined.progress().cu_seqlens == std::vector<int32_t>{0, 5, 75, 88, 88, 89, 155});
 
@@ -126,7 +134,7 @@ TEST_CASE("a session is as good as new for its next batch") {
   Session session(ops);
   for (const auto& lengths : std::vector<std::vector<int32_t>>{{80, 80}, {3}, {}, {0, 0}, {77, 2}}) {
     const Text text(lengths, lengths.size());
-    encoder.embed(text.batch(), session, stream);
+    begin(encoder, text, session, stream);
     advance(encoder, session, 1000, stream);
     CHECK(identical(hidden_states<float>(encoder, session), encode<float>(encoder, text)));
     CHECK_FALSE(encoder.advance(session, stream));
@@ -140,8 +148,8 @@ TEST_CASE("groups have weights of their own") {
   Threads stream(1);
   const Text text({20}, 0);
   Session a(ops), b(ops);
-  shared.embed(text.batch(), a, stream);
-  grouped.embed(text.batch(), b, stream);
+  begin(shared, text, a, stream);
+  begin(grouped, text, b, stream);
   advance(shared, a, 6, stream);
   advance(grouped, b, 6, stream);
   CHECK(identical(hidden_states<float>(shared, a), hidden_states<float>(grouped, b)));
@@ -150,27 +158,46 @@ TEST_CASE("groups have weights of their own") {
   CHECK_FALSE(identical(hidden_states<float>(shared, a), hidden_states<float>(grouped, b)));
 }
 
-TEST_CASE_TEMPLATE("each row of the heads is the same alone", T, float, double) {
+/// What each head makes of a text: pooler [B, 30], logits of every row [T, 50], order [B, 2].
+template <typename T>
+std::array<Tensor<T>, 3> heads_of(const Encoder& encoder, const Text& text, int threads) {
+  Threads stream(threads);
+  Session session(encoder.ops());
+  begin(encoder, text, session, stream);
+  advance(encoder, session, 1000, stream);
+  const int64_t sequences = session.progress().num_sequences();
+  std::vector<int32_t> rows(session.progress().num_tokens());
+  std::iota(rows.begin(), rows.end(), 0);
+  std::array<Tensor<T>, 3> out = {Tensor<T>(sequences, 30), Tensor<T>(int64_t(rows.size()), 50),
+                                  Tensor<T>(sequences, 2)};
+  encoder.pooler(session, out[0].view(), stream);
+  encoder.mlm_logits(rows, out[1].view(), session, stream);
+  encoder.sop_logits(session, out[2].view(), stream);
+  for (const Tensor<T>& rows_of_head : out) CHECK(rows_of_head.surroundings_intact());
+  return out;
+}
+
+TEST_CASE_TEMPLATE("the heads of a text are the same alone, and zero for an empty one", T, float, double) {
   for (const Ops* ops : backends<T>()) {
     const WeightBuffer weights = random_weights<T>(small_model(), *ops);
     const Encoder encoder(weights);
-    Rng rng(0);
-    const Tensor<T> x = Tensor<T>(20, 30).fill(rng);
-    const std::pair<int64_t, void (Encoder::*)(ConstMatrix, Matrix, Session&, Stream) const> heads[] = {
-        {30, &Encoder::pooler}, {50, &Encoder::mlm_logits}, {2, &Encoder::sop_logits}};
-    for (const auto& [cols, head] : heads) {
-      Session session(*ops);
-      Threads one(1), three(3);
-      Tensor<T> together(20, cols);
-      (encoder.*head)(x.view(), together.view(), session, three);
-      CHECK(together.surroundings_intact());
-      for (int64_t i = 0; i < 20; ++i) {
-        Tensor<T> alone(1, cols);
-        (encoder.*head)(x.view(i, 1), alone.view(), session, one);
-        CHECK(stands_at(together, i, alone));
-        for (int64_t j = 0; j < cols; ++j) CHECK(std::isfinite(alone.at(0, j)));
-      }
+    const Text texts[] = {Text({7}, 3), Text({0}, 4), Text({66}, 5)};
+    Text joined = texts[0];
+    for (const auto member : {&Text::tokens, &Text::positions, &Text::types}) {
+      (joined.*member).insert((joined.*member).end(), (texts[2].*member).begin(), (texts[2].*member).end());
     }
+    joined.cu_seqlens = {0, 7, 7, 73};
+    const auto together = heads_of<T>(encoder, joined, 3);
+    int64_t first_token = 0;
+    for (int64_t i = 0; i < 3; ++i) {
+      const auto alone = heads_of<T>(encoder, texts[i], 1);
+      CHECK(stands_at(together[0], i, alone[0]));
+      CHECK(stands_at(together[1], first_token, alone[1]));
+      CHECK(stands_at(together[2], i, alone[2]));
+      first_token += alone[1].rows();
+    }
+    for (int64_t j = 0; j < 30; ++j) CHECK((together[0].at(1, j) == 0 && together[0].at(2, j) != 0));
+    for (int64_t j = 0; j < 2; ++j) CHECK((together[2].at(1, j) == 0 && std::isfinite(together[2].at(2, j))));
   }
 }
 
@@ -182,13 +209,24 @@ TEST_CASE("what a model does not have is said") {
   const Encoder encoder(weights);
   Session session(ops);
   Threads stream(1);
-  Tensor<float> x(1, 30), out(1, 50);
-  CHECK_THROWS_WITH_AS(encoder.pooler(x.view(), out.view(), session, stream), doctest::Contains("pooler"),
+  begin(encoder, Text({1}, 0), session, stream);
+  Tensor<float> out(1, 50);
+  CHECK_THROWS_WITH_AS(encoder.pooler(session, out.view(), stream), doctest::Contains("pooler"), InvalidInputError);
+  CHECK_THROWS_WITH_AS(encoder.mlm_logits({0}, out.view(), session, stream), doctest::Contains("predictions"),
                        InvalidInputError);
-  CHECK_THROWS_WITH_AS(encoder.mlm_logits(x.view(), out.view(), session, stream), doctest::Contains("predictions"),
+  CHECK_THROWS_WITH_AS(encoder.sop_logits(session, out.view(), stream), doctest::Contains("sop_classifier"),
                        InvalidInputError);
-  CHECK_THROWS_WITH_AS(encoder.sop_logits(x.view(), out.view(), session, stream), doctest::Contains("sop_classifier"),
-                       InvalidInputError);
+}
+
+TEST_CASE("a model whose widths a backend does not take is refused") {
+  Ops narrow = *backends<float>().front();
+  narrow.width_multiple = 8;
+  WeightBuffer weights(WeightLayout(small_model(), {}, WeightForm::kPacked, DType::kFloat32), narrow);
+  fill<float>(weights, 0);
+  CHECK_THROWS_WITH_AS(Encoder{weights}, doctest::Contains("expected a multiple of 8"), ConfigError);
+  narrow.width_multiple = 1;
+  narrow.takes_head_dim = [](int64_t head_dim) { return head_dim == 64; };
+  CHECK_THROWS_WITH_AS(Encoder{weights}, doctest::Contains("num_attention_heads"), ConfigError);
 }
 
 TEST_CASE("a batch out of range is refused before anything runs") {
@@ -199,7 +237,7 @@ TEST_CASE("a batch out of range is refused before anything runs") {
   text.tokens[2] = 50;
   Session session(ops);
   Threads stream(1);
-  CHECK_THROWS_AS(encoder.embed(text.batch(), session, stream), InvalidInputError);
+  CHECK_THROWS_AS(encoder.start(text.batch(), session, stream), InvalidInputError);
 }
 
 TEST_CASE("a model of no known instruction set is refused") {

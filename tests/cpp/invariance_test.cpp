@@ -64,16 +64,16 @@ void check_layer_norm(const Ops& ops, int64_t cols) {
                   beta = Tensor<T>(1, cols).fill(rng);
   Threads one(1);
   Tensor<T> batch(kRows, cols);
-  ops.layer_norm({x.view(), gamma.data(), beta.data(), 1e-12, batch.view()}, one);
+  ops.layer_norm({x.view(), ops.dtype, gamma.data(), beta.data(), 1e-12, batch.view()}, one);
   for (const int count : {2, 3}) {
     Threads threads(count);
     Tensor<T> again(kRows, cols);
-    ops.layer_norm({x.view(), gamma.data(), beta.data(), 1e-12, again.view()}, threads);
+    ops.layer_norm({x.view(), ops.dtype, gamma.data(), beta.data(), 1e-12, again.view()}, threads);
     CHECK(identical(again, batch));
   }
   for (int64_t i = 0; i < kRows; ++i) {
     Tensor<T> alone(1, cols);
-    ops.layer_norm({x.view(i, 1), gamma.data(), beta.data(), 1e-12, alone.view()}, one);
+    ops.layer_norm({x.view(i, 1), ops.dtype, gamma.data(), beta.data(), 1e-12, alone.view()}, one);
     CHECK(same_row(alone, 0, batch, i));
   }
 }

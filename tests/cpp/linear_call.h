@@ -41,6 +41,7 @@ struct LinearCall {
                 activation,
                 residual == nullptr ? ConstMatrix() : residual->view(),
                 y,
+                ops.dtype,
                 {scratch.data(), bytes}},
                threads);
     CHECK(scratch.guards_intact());

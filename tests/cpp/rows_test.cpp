@@ -82,8 +82,8 @@ Result<T> run_layer_norm(const Ops& ops, const Shape& s, Rng& rng) {
                   beta = Tensor<T>(1, s.cols).fill(rng);
   Tensor<T> out(s.rows, s.cols, s.gap), in_place = x;
   Threads threads(2);
-  ops.layer_norm({x.view(), gamma.data(), beta.data(), kEps, out.view()}, threads);
-  ops.layer_norm({in_place.view(), gamma.data(), beta.data(), kEps, in_place.view()}, threads);
+  ops.layer_norm({x.view(), ops.dtype, gamma.data(), beta.data(), kEps, out.view()}, threads);
+  ops.layer_norm({in_place.view(), ops.dtype, gamma.data(), beta.data(), kEps, in_place.view()}, threads);
   CHECK(identical(out, in_place));
   return {out, layer_norm<Exact<T>>(x, gamma, beta, kEps), layer_norm<T>(x, gamma, beta, kEps)};
 }
@@ -130,6 +130,9 @@ Result<T> run_pool(const Ops& ops, const Shape& s, Rng& rng, Pooling pooling) {
   Tensor<T> out(int64_t(cu_seqlens.size()) - 1, s.cols, s.gap);
   Threads threads(2);
   ops.pool({x.view(), cu_seqlens.data(), pooling, out.view()}, threads);
+  Tensor<T> each(x.rows(), x.cols(), s.gap);
+  ops.pool({x.view(), cu_seqlens.data(), Pooling::kEach, each.view()}, threads);
+  CHECK(identical(each, x));
   return {out, pool<Exact<T>>(x, cu_seqlens, pooling), pool<T>(x, cu_seqlens, pooling)};
 }
 
@@ -158,10 +161,25 @@ TEST_CASE("layer_norm of a constant row is beta, however large the constant") {
     Tensor<float> x(2, 257), y(2, 257);
     for (int64_t j = 0; j < 257; ++j) x.at(0, j) = 0, x.at(1, j) = 4096;
     Threads threads(1);
-    ops->layer_norm({x.view(), gamma.data(), beta.data(), kEps, y.view()}, threads);
+    ops->layer_norm({x.view(), ops->dtype, gamma.data(), beta.data(), kEps, y.view()}, threads);
     for (int64_t j = 0; j < 257; ++j) {
       CHECK(y.at(0, j) == beta.at(0, j));
       CHECK(y.at(1, j) == beta.at(0, j));
+    }
+  }
+}
+
+TEST_CASE_TEMPLATE("gather takes rows in any order, and zeros where there is none", T, float, double) {
+  for (const Ops* ops : backends<T>()) {
+    Rng rng(0);
+    const Tensor<T> x = Tensor<T>(40, 37, 3).fill(rng);
+    const std::vector<int32_t> rows = {39, -1, 0, 7, 7, -1, 12, 3, 1, 2, 4, 5, 6, 8, 9, 10, 11, 38};
+    Tensor<T> out(int64_t(rows.size()), 37, 2);
+    Threads threads(2);
+    ops->gather({x.view(), rows.data(), out.view()}, threads);
+    CHECK(out.surroundings_intact());
+    for (int64_t i = 0; i < out.rows(); ++i) {
+      for (int64_t j = 0; j < 37; ++j) CHECK(out.at(i, j) == (rows[i] < 0 ? T(0) : x.at(rows[i], j)));
     }
   }
 }

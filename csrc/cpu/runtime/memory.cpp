@@ -2,6 +2,7 @@
 
 #include <sys/mman.h>
 
+#include <cstring>
 #include <new>
 
 namespace albert_fast::cpu {
@@ -21,6 +22,10 @@ void* allocate(size_t bytes) {
 
 void release(void* data, size_t bytes) {
   if (data != nullptr) munmap(data, bytes == 0 ? 1 : bytes);
+}
+
+void copy(void* to, const void* from, size_t bytes, Stream) {
+  if (bytes > 0) std::memcpy(to, from, bytes);
 }
 
 }  // namespace albert_fast::cpu

@@ -1,18 +1,28 @@
-// Runs a piece of work on the CPU backend for Python: without the GIL, on so many threads, stopping on Ctrl-C.
+// Runs a piece of work on a backend for Python, without the GIL: on the CPU on so many threads, stopping on Ctrl-C; on
+// CUDA by queueing it on a stream.
 #pragma once
 
 #include <pybind11/pybind11.h>
 
+#include <cstdint>
 #include <optional>
 #include <string>
 
 #include "cpu/runtime/executor.h"
 #include "kernels/errors.h"
-#include "kernels/types.h"
+#include "kernels/ops.h"
 
 namespace albert_fast::bindings {
 
 namespace py = pybind11;
+
+/// How a caller wants a call to be run.
+struct How {
+  std::optional<int64_t> num_threads;  // CPU; by default those this process may run on
+  uintptr_t stream = 0;                // CUDA: a cudaStream_t; 0 is the default stream
+
+  Stream cuda_stream() const { return {reinterpret_cast<void*>(stream)}; }
+};
 
 inline int checked_threads(std::optional<int64_t> num_threads) {
   if (!num_threads) return cpu::default_num_threads();
@@ -40,6 +50,14 @@ void run_on_cpu(std::optional<int64_t> num_threads, const Work& work) {
     }
   }
   if (interrupted) throw py::error_already_set();
+}
+
+template <typename Work>
+void run(const Ops& ops, const How& how, const Work& work) {
+  if (ops.device == Device::kCpu) return run_on_cpu(how.num_threads, work);
+  checked_threads(how.num_threads);
+  py::gil_scoped_release unlocked;
+  work(how.cuda_stream());
 }
 
 }  // namespace albert_fast::bindings
