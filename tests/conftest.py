@@ -1,14 +1,26 @@
-"""Shared fixtures."""
+"""Shared fixtures, and the device that CUDA tests run on."""
 
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterator
+from pathlib import Path
 
+import emulated
 import pytest
 
-from albert_fast import load
+from albert_fast import _core, load
 from albert_fast.model import Model
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--device",
+        default="auto",
+        choices=("auto", "cuda", "emulated"),
+        help="what runs the CUDA tests: a GPU, the PTX emulator, or (auto) a GPU if there is one",
+    )
 
 
 @pytest.fixture(autouse=True)
@@ -22,4 +34,50 @@ def _quiet_random_weights() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def tiny() -> Model:
     """``random:tiny``: 3 iterations, 32 wide, our own vocabulary."""
-    return load("random:tiny")
+    return load("random:tiny", device="cpu")
+
+
+class CudaDevice:
+    """A GPU, or the emulator in its place: then ``emulator`` is not None."""
+
+    def __init__(self, library: Path | None) -> None:
+        self.library = library
+        self.emulator = None if library is None else emulated.Emulator(library)
+
+    def seed(self, seed: int) -> None:
+        """The order of warps and blocks, where one can choose it."""
+        if self.emulator is not None:
+            self.emulator.seed(seed)
+
+
+@pytest.fixture(scope="session")
+def cuda_device(request: pytest.FixtureRequest) -> CudaDevice:
+    choice = request.config.getoption("--device")
+    reason = _core.cuda_unavailable_reason()
+    if choice == "cuda" and reason:
+        pytest.fail(f"--device cuda: {reason}")
+    if choice != "emulated" and not reason:
+        return CudaDevice(None)
+    try:
+        return CudaDevice(emulated.build())
+    except emulated.CannotBuildError as error:
+        if os.environ.get("ALBERT_FAST_REQUIRE_CUDA_TESTS") or emulated.missing_tool() is None:
+            pytest.fail(str(error))
+        pytest.skip(str(error))
+
+
+@pytest.fixture
+def cuda(cuda_device: CudaDevice) -> Iterator[CudaDevice]:
+    """The device for one test, which it leaves without a complaint. Other tests do not see it."""
+    emulator = cuda_device.emulator
+    if emulator is None:
+        yield cuda_device
+        return
+    _core.load_cuda_backend(str(cuda_device.library))
+    emulator.take_counters()
+    yield cuda_device
+    _core.load_cuda_backend("")
+    report = emulator.take_report()
+    if report:
+        emulator.reset()
+    assert report == ""

@@ -1,0 +1,30 @@
+// The ops of kernels/ops.h on CUDA, for T = float, __half and __nv_bfloat16. Each is in the .cu file of its name, which
+// instantiates it; backend.cu makes the tables.
+#pragma once
+
+#include "kernels/ops.h"
+
+namespace albert_fast::cuda {
+
+/// E, H, I and K must be multiples of this, in elements: rows then begin at multiples of 16 bytes, which is what one
+/// cp.async and one vector load move.
+inline constexpr int64_t kWidthMultiple = 8;
+
+bool takes_head_dim(int64_t head_dim);
+
+template <typename T>
+void embed(const Embed& op, Stream stream);
+template <typename T>
+void linear(const Linear& op, Stream stream);
+template <typename T>
+void layer_norm(const LayerNorm& op, Stream stream);
+template <typename T>
+void attention(const Attention& op, Stream stream);
+template <typename T>
+void gather(const Gather& op, Stream stream);
+template <typename T>
+void pool(const Pool& op, Stream stream);
+template <typename T>
+void l2_normalize(const L2Normalize& op, Stream stream);
+
+}  // namespace albert_fast::cuda
