@@ -70,4 +70,22 @@ __device__ inline float exp2_approximate(float x) {
   return y;
 }
 
+/// Two 8x8 matrices: the same for m = 0 and 1; the addresses of lanes 16 and up are not used.
+__device__ inline void load_matrices(uint32_t (&r)[2], uint32_t row_address) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x2.shared.b16 {%0, %1}, [%2];"
+               : "=r"(r[0]), "=r"(r[1])
+               : "r"(row_address)
+               : "memory");
+}
+
+/// The 16 bytes at a 32-bit address of shared memory, a multiple of 16 (9.7.9.8).
+__device__ inline float4 load_shared(uint32_t address) {
+  float4 v;
+  asm volatile("ld.shared.v4.f32 {%0, %1, %2, %3}, [%4];"
+               : "=f"(v.x), "=f"(v.y), "=f"(v.z), "=f"(v.w)
+               : "r"(address)
+               : "memory");
+  return v;
+}
+
 }  // namespace albert_fast::cuda

@@ -1,0 +1,97 @@
+// The product of two tiles of 16-bit numbers on tensor cores: one warp's part.
+//
+//                     warp_rows = 8 kN rows of the weight
+//                     n8    n8    n8    n8
+//                   +-----+-----+-----+-----+         k16 of both operands at a time, k ascending;
+//     warp_    m16  | 0,0 | 0,1 | ...       |         c[m][n] is one accumulator of mma.m16n8k16:
+//     tokens   m16  | 1,0 |                 |         lane i has rows i / 4 and i / 4 + 8 at
+//     = 16 kM       +-----+-----+-----+-----+         columns 2 (i % 4) and 2 (i % 4) + 1
+//
+// Each element of y is one chain of products over k, whatever the sizes of the tile: bits do not depend on the tile.
+#pragma once
+
+#include <cstdint>
+
+#include "primitives/ptx.cuh"
+#include "primitives/tile.cuh"
+
+namespace albert_fast::cuda {
+
+/// kTile: tokens, rows, depth, kWarpsM x kWarpsN warps. x tiles are [kTokens][kDepth], weight tiles [kRows][kDepth].
+template <typename T, int kTokens, int kRows, int kDepth, int kWarpsM, int kWarpsN>
+class MmaTile {
+  static constexpr int kWarpTokens = kTokens / kWarpsM, kWarpRows = kRows / kWarpsN;
+  static constexpr int kM = kWarpTokens / 16, kN = kWarpRows / 8;
+  static_assert(kWarpTokens % 16 == 0 && (kN == 1 || kN % 2 == 0));
+  static constexpr int kRowBytes = kDepth * sizeof(T);
+  static constexpr int kWide = kN == 1 ? 2 : 4;  // registers of one ldmatrix of the weight: n8 x k16 or n16 x k16
+  using Layout = SwizzledTile<kRowBytes>;
+
+ public:
+  static constexpr int kSteps = kDepth / 16;  // fragments of a stage
+  static constexpr int kSlabs = kM;           // parts in which the sums leave
+  static constexpr int kSlabRows = 16 * kWarpsM;
+
+  /// What a warp multiplies at a time: k16 of its rows of both operands.
+  struct Fragments {
+    uint32_t x[kM][4];
+    uint32_t weight[kN * 2 / kWide][kWide];
+  };
+
+  __device__ MmaTile() {
+    const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+    first_token_ = warp / kWarpsN * kWarpTokens;
+    first_row_ = warp % kWarpsN * kWarpRows;
+    x_offset_ = Layout::offset(first_token_ + lane % 16, lane / 16);
+    weight_offset_ = Layout::offset(first_row_ + lane % 8 + lane / 16 * 8, lane / 8 % 2);
+  }
+
+  /// Columns 16 step .. 16 step + 15 of both tiles.
+  __device__ void load(Fragments& fragments, uint32_t x_tile, uint32_t weight_tile, int step) const {
+    const uint32_t x = x_tile + (x_offset_ ^ (step * 32));  // two chunks on
+    const uint32_t weight = weight_tile + (weight_offset_ ^ (step * 32));
+#pragma unroll
+    for (int m = 0; m < kM; ++m) load_matrices(fragments.x[m], x + m * 16 * kRowBytes);
+#pragma unroll
+    for (int n = 0; n < kN * 2 / kWide; ++n) load_matrices(fragments.weight[n], weight + n * 4 * kWide * kRowBytes);
+  }
+
+  __device__ void multiply(const Fragments& fragments) {
+#pragma unroll
+    for (int m = 0; m < kM; ++m) {
+#pragma unroll
+      for (int n = 0; n < kN; ++n) {
+        const uint32_t* weight = &fragments.weight[n * 2 / kWide][n * 2 % kWide];
+        multiply_add(c_[m][n], fragments.x[m], weight[0], weight[1], T{});
+      }
+    }
+  }
+
+  /// A stage is done; there is nothing to do: see SimtTile.
+  __device__ void end_stage(int) {}
+
+  /// The token of the block's tile that row `row` of slab `slab` is.
+  __device__ static int token_of(int slab, int row) { return row / 16 * kWarpTokens + slab * 16 + row % 16; }
+
+  /// Writes the sums of slab `slab` to `sums` [kSlabRows][stride]: row m of accumulators of every warp.
+  __device__ void store(float* sums, int stride, int slab) const {
+    const int lane = threadIdx.x % 32;
+    float* to = sums + (first_token_ / kWarpTokens * 16 + lane / 4) * stride + first_row_ + lane % 4 * 2;
+#pragma unroll
+    for (int m = 0; m < kM; ++m) {
+      if (m != slab) continue;  // registers have no index at run time
+#pragma unroll
+      for (int n = 0; n < kN; ++n) {
+        *reinterpret_cast<float2*>(to + n * 8) = make_float2(c_[m][n][0], c_[m][n][1]);
+        *reinterpret_cast<float2*>(to + 8 * stride + n * 8) = make_float2(c_[m][n][2], c_[m][n][3]);
+      }
+    }
+  }
+
+ private:
+  int first_token_, first_row_;        // of the warp, in the block's tile
+  uint32_t x_offset_, weight_offset_;  // of the chunk whose address this lane gives to ldmatrix, at step 0
+  float c_[kM][kN][4] = {};
+};
+
+}  // namespace albert_fast::cuda
