@@ -88,4 +88,10 @@ __device__ inline float4 load_shared(uint32_t address) {
   return v;
 }
 
+/// Waits until `threads` threads of the block, whole warps, have come to this barrier of its sixteen; 0 is
+/// __syncthreads (9.7.13.1).
+__device__ inline void sync_threads(int barrier, int threads) {
+  asm volatile("bar.sync %0, %1;" ::"r"(barrier), "r"(threads) : "memory");
+}
+
 }  // namespace albert_fast::cuda

@@ -1,0 +1,110 @@
+// out[b] = the mean, or the first, of sequence b's rows; zeros if it has none
+//
+//   x [T, H],  cu_seqlens [B + 1],  out [B, H] fp32
+//
+// A block makes kColumns columns of one sequence. Rows are summed in blocks of kBlockRows, one block of rows to a warp,
+// and the sums of those blocks are then added in their order, kWarps at a time: the order of csrc/cpu/pool.cpp, which
+// depends on the length of the sequence alone.
+//
+//               kColumns = 32 lanes x 4                  sums [kWarps][kColumns], shared memory
+//   rows  0..31 | warp 0                  |    -->       | of rows  0..31 |    column c: thread c adds from top to
+//   bottom rows 32..63 | warp 1                  |    -->       | of rows 32..63 |
+//     ...       |  ...                    |    -->       |  ...           |
+//
+// Between steps: a barrier after sums are written, and one after they are read if more rows follow.
+#include "matrix_checks.h"
+#include "ops.h"
+#include "primitives/number.cuh"
+#include "primitives/row.cuh"
+#include "runtime/launch.h"
+
+namespace albert_fast::cuda {
+namespace {
+
+/// As in csrc/cpu/pool.cpp.
+constexpr int kBlockRows = 32;
+
+/// 16 warps take the 512 rows of the longest sequence at once.
+constexpr int kWarps = 16;
+
+/// To a lane; four sums are one 16-byte store to shared memory without bank conflicts.
+constexpr int kVector = 4;
+constexpr int kColumns = kWarp * kVector;
+
+template <typename T>
+struct PoolParameters {
+  const T* x;
+  const int32_t* cu_seqlens;
+  float* out;
+  int64_t x_stride, out_stride;
+  int width;
+  int tiles;      // of kColumns columns, to a row
+  int most_rows;  // of a sequence that are pooled
+};
+
+/// sum = the sum of x[t] at this lane's columns for begin <= t < end
+template <typename T>
+__device__ void sum_rows(const T* x, int64_t stride, int64_t begin, int64_t end, float (&sum)[kVector]) {
+#pragma unroll
+  for (int i = 0; i < kVector; ++i) sum[i] = 0;
+#pragma unroll 8  // loads on their way at once
+  for (int64_t t = begin; t < end; ++t) {
+    float v[kVector];
+    load_floats<kVector>(x + t * stride, v);
+#pragma unroll
+    for (int i = 0; i < kVector; ++i) sum[i] += v[i];
+  }
+}
+
+template <typename T>
+__global__ void __launch_bounds__(kWarps* kWarp) pool_kernel(PoolParameters<T> p) {
+  __shared__ float4 sums[kWarps][kWarp];  // [kWarps][kColumns]
+  const int64_t sequence = blockIdx.x / p.tiles;
+  const int first_column = static_cast<int>(blockIdx.x % p.tiles) * kColumns;
+  const int lane = static_cast<int>(threadIdx.x) % kWarp, warp = static_cast<int>(threadIdx.x) / kWarp;
+  const int lane_column = first_column + lane * kVector;
+  const int64_t begin = p.cu_seqlens[sequence];
+  const int64_t count = min(p.cu_seqlens[sequence + 1] - begin, static_cast<int64_t>(p.most_rows));
+  const int64_t end = begin + count;
+
+  const int column = first_column + static_cast<int>(threadIdx.x);  // whose total this thread has, if it is one
+  const bool has_column = threadIdx.x < kColumns && column < p.width;
+  float total = 0;
+  for (int64_t round = begin; round < end; round += kWarps * kBlockRows) {
+    // 1. Each warp sums its block of rows.
+    const int64_t block = round + warp * kBlockRows;
+    float sum[kVector];
+    if (block < end && lane_column < p.width) {
+      sum_rows(p.x + lane_column, p.x_stride, block, min(block + kBlockRows, end), sum);
+      sums[warp][lane] = make_float4(sum[0], sum[1], sum[2], sum[3]);
+    }
+    __syncthreads();
+    // 2. Each column's sums are added in the order of the rows.
+    const int blocks = static_cast<int>(min((end - round + kBlockRows - 1) / kBlockRows, static_cast<int64_t>(kWarps)));
+    if (has_column) {
+      for (int i = 0; i < blocks; ++i) total += reinterpret_cast<const float*>(sums[i])[threadIdx.x];
+    }
+    if (round + kWarps * kBlockRows < end) __syncthreads();
+  }
+  if (has_column) p.out[sequence * p.out_stride + column] = count > 0 ? total / static_cast<float>(count) : 0.0f;
+}
+
+}  // namespace
+
+template <typename T>
+void pool(const Pool& op, Stream stream) {
+  check_rows("x", op.x);
+  check_rows("out", op.out);
+  const int64_t tiles = (op.out.cols + kColumns - 1) / kColumns;
+  const int most_rows = op.pooling == Pooling::kFirst ? 1 : INT32_MAX;
+  launch(
+      pool_kernel<T>, {dim3(static_cast<unsigned>(op.out.rows * tiles)), dim3(kWarps * kWarp)}, stream,
+      PoolParameters<T>{static_cast<const T*>(op.x.data), op.cu_seqlens, static_cast<float*>(op.out.data), op.x.stride,
+                        op.out.stride, static_cast<int>(op.out.cols), static_cast<int>(tiles), most_rows});
+}
+
+template void pool<float>(const Pool&, Stream);
+template void pool<__half>(const Pool&, Stream);
+template void pool<__nv_bfloat16>(const Pool&, Stream);
+
+}  // namespace albert_fast::cuda
