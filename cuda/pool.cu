@@ -1,4 +1,4 @@
-// out[b] = the mean, or the first, of sequence b's rows; zeros if it has none
+// out[b] = the mean, or the first, of sequence b's rows; zeros if it has none. Or a copy in fp32: every row on its own.
 //
 //   x [T, H],  cu_seqlens [B + 1],  out [B, H] fp32
 //
@@ -34,7 +34,7 @@ constexpr int kColumns = kWarp * kVector;
 template <typename T>
 struct PoolParameters {
   const T* x;
-  const int32_t* cu_seqlens;
+  const int32_t* cu_seqlens;  // null: every row is a sequence
   float* out;
   int64_t x_stride, out_stride;
   int width;
@@ -63,8 +63,9 @@ __global__ void __launch_bounds__(kWarps* kWarp) pool_kernel(PoolParameters<T> p
   const int first_column = static_cast<int>(blockIdx.x % p.tiles) * kColumns;
   const int lane = static_cast<int>(threadIdx.x) % kWarp, warp = static_cast<int>(threadIdx.x) / kWarp;
   const int lane_column = first_column + lane * kVector;
-  const int64_t begin = p.cu_seqlens[sequence];
-  const int64_t count = min(p.cu_seqlens[sequence + 1] - begin, static_cast<int64_t>(p.most_rows));
+  const bool each = p.cu_seqlens == nullptr;
+  const int64_t begin = each ? sequence : p.cu_seqlens[sequence];
+  const int64_t count = each ? 1 : min(p.cu_seqlens[sequence + 1] - begin, static_cast<int64_t>(p.most_rows));
   const int64_t end = begin + count;
 
   const int column = first_column + static_cast<int>(threadIdx.x);  // whose total this thread has, if it is one
@@ -97,10 +98,10 @@ void pool(const Pool& op, Stream stream) {
   check_rows("out", op.out);
   const int64_t tiles = (op.out.cols + kColumns - 1) / kColumns;
   const int most_rows = op.pooling == Pooling::kFirst ? 1 : INT32_MAX;
-  launch(
-      pool_kernel<T>, {dim3(static_cast<unsigned>(op.out.rows * tiles)), dim3(kWarps * kWarp)}, stream,
-      PoolParameters<T>{static_cast<const T*>(op.x.data), op.cu_seqlens, static_cast<float*>(op.out.data), op.x.stride,
-                        op.out.stride, static_cast<int>(op.out.cols), static_cast<int>(tiles), most_rows});
+  const int32_t* cu_seqlens = op.pooling == Pooling::kEach ? nullptr : op.cu_seqlens;
+  launch(pool_kernel<T>, {dim3(static_cast<unsigned>(op.out.rows * tiles)), dim3(kWarps * kWarp)}, stream,
+         PoolParameters<T>{static_cast<const T*>(op.x.data), cu_seqlens, static_cast<float*>(op.out.data), op.x.stride,
+                           op.out.stride, static_cast<int>(op.out.cols), static_cast<int>(tiles), most_rows});
 }
 
 template void pool<float>(const Pool&, Stream);

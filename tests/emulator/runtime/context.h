@@ -43,6 +43,7 @@ struct Context {
   Registry registry;
   Settings settings;
   std::unique_ptr<Device> device;
+  std::map<std::string, std::shared_ptr<const Module>> replacements;  // by kernel; see emulator_replace_kernel
   void add_counters(std::string json);
 
   std::deque<std::string> report;           // see emulator_take_report

@@ -30,6 +30,7 @@ extern "C" {
 void emulator_reset() {
   under_lock([](Context& context) {
     context.settings = {};
+    context.replacements.clear();
     context.report.clear();
     context.launch_counters.clear();
     context.reset_device();
@@ -64,6 +65,37 @@ size_t emulator_take_report(char* text, size_t size) {
   size_t length = 0;
   under_lock([&](Context& context) { length = take(context.report, "", "\n", "", text, size); });
   return length;
+}
+
+size_t emulator_kernel_ptx(const char* kernel, char* text, size_t size) {
+  size_t length = 0;
+  under_lock([&](Context& context) {
+    const Kernel* found = context.registry.find(kernel);
+    if (found == nullptr) return;
+    const std::string& ptx = found->binary->ptx(context.settings.compute_capability);
+    length = ptx.size();
+    if (length < size) std::copy_n(ptx.c_str(), length + 1, text);
+  });
+  return length;
+}
+
+int emulator_replace_kernel(const char* kernel, const char* ptx) {
+  int result = 0;
+  under_lock([&](Context& context) {
+    if (ptx == nullptr) {
+      context.replacements.erase(kernel);
+      return;
+    }
+    try {
+      const auto module = emulator::Module::parse(ptx);
+      if (module->find(kernel) == nullptr) throw emulator::ParseError("the PTX has no kernel " + std::string(kernel));
+      context.replacements[kernel] = module;
+    } catch (const emulator::ParseError& error) {
+      context.report.push_back(error.what());
+      result = 1;
+    }
+  });
+  return result;
 }
 
 size_t emulator_take_counters(char* json, size_t size) {

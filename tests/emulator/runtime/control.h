@@ -37,6 +37,13 @@ EMULATOR_API size_t emulator_take_report(char* text, size_t size);
 /// dynamic_shared, seed, counters. Same rules for the length.
 EMULATOR_API size_t emulator_take_counters(char* json, size_t size);
 
+/// The PTX that a kernel comes from, whole; same rules for the length, and 0 if no kernel has that name.
+EMULATOR_API size_t emulator_kernel_ptx(const char* kernel, char* text, size_t size);
+
+/// From its next launch on, a kernel runs what this PTX has under its name; with null, its own again. For mutants: the
+/// host code stays as it is. Returns 0, or 1 if the PTX does not parse or has no such kernel; the report says why.
+EMULATOR_API int emulator_replace_kernel(const char* kernel, const char* ptx);
+
 #ifdef __cplusplus
 }
 #endif

@@ -59,8 +59,16 @@ cudaError_t code_of(const Report& report) {
   return cudaErrorLaunchFailure;
 }
 
+/// The kernel's own module, or that which a test has put in its place.
+std::shared_ptr<const Module> module_to_run(Context& context, const Kernel& kernel) {
+  const auto replaced = context.replacements.find(kernel.name);
+  if (replaced != context.replacements.end()) return replaced->second;
+  const Module& own = kernel.binary->module(context.settings.compute_capability);
+  return {std::shared_ptr<const Module>(), &own};  // owned by its binary, which keeps it
+}
+
 struct QueuedLaunch {
-  const Module* module;
+  std::shared_ptr<const Module> module;
   std::string kernel;
   LaunchConfig config;
   std::vector<std::byte> parameters;
@@ -114,9 +122,8 @@ void launch_kernel(Context& context, Device& device, const Kernel& kernel, dim3 
   config.dynamic_shared = dynamic_shared;
   config.seed = context.settings.seed;
   config.num_threads = context.settings.num_threads;
-  device.streams.enqueue(device.streams.stream(stream),
-                         QueuedLaunch{&kernel.binary->module(context.settings.compute_capability), kernel.name, config,
-                                      parameter_block(info, arguments)});
+  device.streams.enqueue(device.streams.stream(stream), QueuedLaunch{module_to_run(context, kernel), kernel.name,
+                                                                     config, parameter_block(info, arguments)});
 }
 
 int resident_blocks(Context& context, Device& device, const Kernel& kernel, int threads, size_t dynamic_shared) {

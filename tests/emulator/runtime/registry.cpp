@@ -1,5 +1,6 @@
 #include "emulator/runtime/registry.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "emulator/runtime/failure.h"
@@ -63,6 +64,12 @@ const Kernel& Registry::kernel(const void* function) const {
     if (&kernel == function) return kernel;  // a handle
   }
   throw Failure{cudaErrorInvalidDeviceFunction, "a launch or query of a function that is no kernel"};
+}
+
+const Kernel* Registry::find(const std::string& name) const {
+  const auto found =
+      std::find_if(kernels_.begin(), kernels_.end(), [&](const auto& entry) { return entry.second.name == name; });
+  return found == kernels_.end() ? nullptr : &found->second;
 }
 
 const Variable& Registry::variable(const void* host_variable) const {

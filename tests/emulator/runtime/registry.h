@@ -22,6 +22,7 @@ class Binary {
   /// The module for a device; parsed once for each image. Throws Failure.
   const Module& module(int compute_capability);
   int architecture(int compute_capability);  // of the PTX that the device runs
+  const std::string& ptx(int compute_capability) { return image(compute_capability).text; }
   std::vector<const Module*> modules() const;
 
  private:
@@ -53,6 +54,7 @@ class Registry {
 
   /// By host function, or by the handle that cudaGetKernel gave. Throws Failure with cudaErrorInvalidDeviceFunction.
   const Kernel& kernel(const void* function) const;
+  const Kernel* find(const std::string& name) const;          // null if there is none
   const Variable& variable(const void* host_variable) const;  // throws Failure with cudaErrorInvalidSymbol
 
  private:

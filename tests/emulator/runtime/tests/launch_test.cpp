@@ -52,6 +52,31 @@ TEST_CASE("more than 48 KB of shared memory asks for an opt-in") {
   CHECK(attributes.sharedSizeBytes == 4);
 }
 
+TEST_CASE("a kernel can be replaced by other PTX, and comes back") {
+  const FreshDevice fresh;
+  const auto run = [] {
+    float* const y = on_device(std::vector<float>(4, 1));
+    CHECK_CUDA(saxpy(2, on_device(std::vector<float>(4, 10)), y, 4));
+    return from_device(y, 4)[0];
+  };
+  CHECK(run() == 21);
+  const std::string counters = take_counters(), key = "\"kernel\": \"";
+  const size_t begin = counters.find(key) + key.size();
+  const std::string name = counters.substr(begin, counters.find('"', begin) - begin);
+  std::string ptx(emulator_kernel_ptx(name.c_str(), nullptr, 0) + 1, '\0');
+  ptx.resize(emulator_kernel_ptx(name.c_str(), ptx.data(), ptx.size()));
+  const size_t product = ptx.find("fma.rn.f32");
+  REQUIRE(product != std::string::npos);
+  const std::string mutant = ptx.replace(product, ptx.find(';', product) - product, "");
+  CHECK(emulator_replace_kernel(name.c_str(), mutant.c_str()) == 0);
+  CHECK(run() != 21);
+  CHECK(emulator_replace_kernel(name.c_str(), nullptr) == 0);
+  CHECK(run() == 21);
+  CHECK(emulator_kernel_ptx("no_such_kernel", nullptr, 0) == 0);
+  CHECK(emulator_replace_kernel(name.c_str(), ".version 9.0 .target sm_80") == 1);
+  check_report_has("no kernel");
+}
+
 TEST_CASE("a struct between small parameters arrives whole") {
   const FreshDevice fresh;
   float* const out = on_device(std::vector<float>(32, 0));
