@@ -9,8 +9,8 @@ namespace albert_fast::cuda {
 
 /// Rows of kRowBytes one after the other; inside a row, chunk c of 16 bytes lies at place c ^ key(row):
 ///
-///     64-byte rows, key row / 2 % 4     128-byte rows, key row % 8          256-byte rows, key row % 8
-///     row 0: 0 1 2 3   row 1: 0 1 2 3   row 0: 0 1 2 3 4 5 6 7              as 128, in both halves of the row
+///     64-byte rows, key row / 2 % 4     128-byte rows, key row % 8          longer rows, key row % 8
+///     row 0: 0 1 2 3   row 1: 0 1 2 3   row 0: 0 1 2 3 4 5 6 7              as 128, in each 128 bytes of them
 ///     row 2: 1 0 3 2   row 3: 1 0 3 2   row 1: 1 0 3 2 5 4 7 6
 ///     row 4: 2 3 0 1   row 5: 2 3 0 1   row 2: 2 3 0 1 6 7 4 5 ...
 ///
@@ -19,7 +19,7 @@ namespace albert_fast::cuda {
 /// read it, has 8 different places. Both are free of bank conflicts.
 template <int kRowBytes>
 struct SwizzledTile {
-  static_assert(kRowBytes == 64 || kRowBytes == 128 || kRowBytes == 256);
+  static_assert(kRowBytes == 64 || kRowBytes == 128 || kRowBytes == 256 || kRowBytes == 512);
   static constexpr int kChunks = kRowBytes / 16;
   static constexpr int kPeriod = 8;  // the key of row + kPeriod is that of row
 

@@ -1,0 +1,206 @@
+// out = softmax(q k^T / sqrt(D)) v per sequence and head; D = head_dim, S = the sequence's length.
+//
+//     qkv [T, 3 H]   q heads | k heads | v heads        out [T, H]
+//
+//     one block: one head of one sequence, kQueries of its queries, all of its keys in tiles
+//
+//              keys of the sequence, kKeys at a time ->
+//              tile 0      tile 1      tile 2 ...                   D
+//            +-----------+-----------+----              +----------------+
+//     warp 0 |           |           |                  | out            |  kRows rows each: scores, running
+//     warp 1 |  scores -> p          |         x v  ->  |                |  maximum, sum and out of a row stay
+//     warp 2 |           |           |                  |                |  in registers of one warp
+//     warp 3 |           |           |                  |                |
+//            +-----------+-----------+----              +----------------+
+//
+// Shared memory: two stages, each a tile of keys and one of values, [kKeys][D], swizzled (tile.cuh); while warps
+// compute on one stage, cp.async fills the other. Queries and results pass through the stage that is empty at the time.
+//
+// Invariants
+//   - Before a tile's barrier each thread has waited for its copies of that tile, so after it the tile is everybody's.
+//   - Behind that barrier nobody reads the other stage any more: the next tile may be copied there.
+//   - Rows beyond the sequence are zeros in every tile, their scores -infinity: p = 0, and 0 x 0 adds nothing. Memory
+//   of
+//     another sequence is never read.
+//   - Tiles begin at the sequence's first row and ascend, so a row's bits depend on its sequence alone.
+#include <climits>
+#include <cmath>
+#include <string>
+#include <type_traits>
+
+#include "kernels/errors.h"
+#include "ops.h"
+#include "primitives/attention_mma.cuh"
+#include "primitives/attention_simt.cuh"
+#include "primitives/tile.cuh"
+#include "runtime/launch.h"
+
+namespace albert_fast::cuda {
+namespace {
+
+/// Four warps share each tile of keys. With 16 rows each, 64 queries read a tile once from L2, and of a short sequence,
+/// which ALBERT mostly sees, few rows stay empty.
+constexpr int kWarps = 4;
+constexpr int kThreads = 32 * kWarps;
+
+template <typename T>
+struct AttentionParameters {
+  const T* qkv;               // [T, 3 H]
+  int64_t stride;             // of qkv
+  const int32_t* cu_seqlens;  // [B + 1]
+  T* out;                     // [T, H]
+  int64_t out_stride;
+  unsigned num_heads;
+  unsigned num_tiles;  // of queries, in the longest sequence
+  float scale;         // of scores
+};
+
+template <typename T, int kHeadDim>
+struct AttentionTile {
+  using Warp = std::conditional_t<std::is_same_v<T, float>, SimtAttention<kHeadDim>, MmaAttention<T, kHeadDim>>;
+  static constexpr int kQueries = kWarps * Warp::kRows;
+  static constexpr int kKeys = Warp::kKeys;
+  static constexpr uint32_t kWarpBytes = Warp::kRows * kHeadDim * sizeof(T);  // its queries, or its results
+  static constexpr uint32_t kTileBytes = kKeys * kHeadDim * sizeof(T);        // keys, or values
+  static constexpr uint32_t kStageBytes = 2 * kTileBytes;
+  /// Queries that go to registers at once pass through stage 1, which is empty until the first barrier.
+  static constexpr uint32_t kQueryOffset = Warp::kQueriesInRegisters ? kStageBytes : 2 * kStageBytes;
+  static constexpr uint32_t kSharedBytes = 2 * kStageBytes + (Warp::kQueriesInRegisters ? 0 : kWarps * kWarpBytes);
+  static_assert(kQueries <= 2 * kKeys, "queries and results fit in a stage");
+};
+
+/// Begins to copy rows [0, kRows) of one head to a swizzled tile; rows from num_rows on become zeros.
+template <int kHeadDim, int kRows, int kCopyThreads, typename T>
+__device__ void copy_rows(uint32_t tile, const T* rows, int64_t stride, int num_rows, int thread) {
+  using Layout = SwizzledTile<kHeadDim * sizeof(T)>;
+  constexpr int kRowsAtOnce = kCopyThreads / Layout::kChunks;
+  static_assert(kCopyThreads % Layout::kChunks == 0 && kRows % kRowsAtOnce == 0);
+  const int first = thread / Layout::kChunks, chunk = thread % Layout::kChunks;
+  const T* from = rows + first * stride + chunk * (16 / sizeof(T));
+#pragma unroll
+  for (int i = 0; i < kRows; i += kRowsAtOnce) {
+    copy_async(tile + Layout::offset(first + i, chunk), from + i * stride, first + i < num_rows);
+  }
+}
+
+template <typename T, int kHeadDim>
+__global__ void __launch_bounds__(kThreads) attention_kernel(AttentionParameters<T> p) {
+  using Tile = AttentionTile<T, kHeadDim>;
+  using Warp = typename Tile::Warp;
+  extern __shared__ __align__(256) unsigned char memory[];  // the longest row that is swizzled by xor
+  const uint32_t stages = shared_address(memory);
+  const int thread = threadIdx.x, warp = thread / 32;
+
+  // 1. This block's sequence, head and queries; tiles of one head are neighbours, so that they share its keys in L2.
+  const int query0 = static_cast<int>(blockIdx.x % p.num_tiles) * Tile::kQueries;
+  const unsigned head = blockIdx.x / p.num_tiles % p.num_heads;
+  const unsigned sequence = blockIdx.x / p.num_tiles / p.num_heads;
+  const int64_t row0 = p.cu_seqlens[sequence];
+  const int length = p.cu_seqlens[sequence + 1] - static_cast<int>(row0);
+  if (query0 >= length) return;
+  const int64_t hidden = static_cast<int64_t>(p.num_heads) * kHeadDim;
+  const T* queries = p.qkv + row0 * p.stride + head * kHeadDim;
+  const T* keys = queries + hidden;
+
+  const auto copy_tile = [&](int key0) {  // keys and values from key0 on, into the stage of that tile: one group
+    const uint32_t stage = stages + key0 / Tile::kKeys % 2 * Tile::kStageBytes;
+    const T* from = keys + key0 * p.stride;
+    copy_rows<kHeadDim, Tile::kKeys, kThreads>(stage, from, p.stride, length - key0, thread);
+    copy_rows<kHeadDim, Tile::kKeys, kThreads>(stage + Tile::kTileBytes, from + hidden, p.stride, length - key0,
+                                               thread);
+    commit_copies();
+  };
+
+  // 2. Each warp fetches its own queries, and needs no other warp's.
+  const int warp_row0 = query0 + warp * Warp::kRows;
+  const int num_rows = length - warp_row0;  // none or less: this warp only helps to copy
+  const uint32_t warp_queries = stages + Tile::kQueryOffset + warp * Tile::kWarpBytes;
+  copy_rows<kHeadDim, Warp::kRows, 32>(warp_queries, queries + warp_row0 * p.stride, p.stride, num_rows, thread % 32);
+  commit_copies();
+  copy_tile(0);
+  wait_copies<1>();
+  __syncwarp();
+  Warp attention(warp_queries, p.scale);
+
+  // 3. Tiles of keys.
+  uint32_t stage = stages, other_stage = stages + Tile::kStageBytes;
+  for (int key0 = 0; key0 < length; key0 += Tile::kKeys) {
+    wait_copies<0>();
+    __syncthreads();  // this tile has landed for all; the other stage is read to its end
+    if (key0 + Tile::kKeys < length) copy_tile(key0 + Tile::kKeys);
+    if (num_rows > 0) attention.add_keys(stage, stage + Tile::kTileBytes, length - key0);
+    const uint32_t next = other_stage;
+    other_stage = stage;
+    stage = next;
+  }
+
+  // 4. Results, through the stage that the last tile was not in: `stage` after the swap.
+  T* out = p.out + (row0 + warp_row0) * p.out_stride + head * kHeadDim;
+  if (num_rows > 0) attention.store(stage + warp * Tile::kWarpBytes, out, p.out_stride, num_rows);
+}
+
+void require(bool holds, const std::string& message) {
+  if (!holds) throw InvalidInputError("attention: " + message);
+}
+
+/// Rows that can be read and written 16 bytes at a time.
+void check_matrix(const std::string& name, const ConstMatrix& m, int64_t rows, int64_t cols) {
+  const auto shape = [](int64_t r, int64_t c) { return "[" + std::to_string(r) + ", " + std::to_string(c) + "]"; };
+  require(m.rows == rows && m.cols == cols,
+          name + ": got shape " + shape(m.rows, m.cols) + ", expected " + shape(rows, cols));
+  require(m.stride >= cols && m.stride % kWidthMultiple == 0,
+          name + ": got stride " + std::to_string(m.stride) + ", expected a multiple of " +
+              std::to_string(kWidthMultiple) + " that is at least " + std::to_string(cols));
+  require(reinterpret_cast<uintptr_t>(m.data) % 16 == 0, name + ": expected data aligned to 16 bytes");
+}
+
+void check_attention(const Attention& op) {
+  require(takes_head_dim(op.head_dim), "head_dim: got " + std::to_string(op.head_dim) + ", expected 32, 64 or 128");
+  require(op.num_heads > 0, "num_heads: got " + std::to_string(op.num_heads) + ", expected at least 1");
+  require(op.num_sequences >= 0, "num_sequences: got " + std::to_string(op.num_sequences) + ", expected at least 0");
+  require(op.max_seqlen >= 0 && op.max_seqlen <= INT_MAX,
+          "max_seqlen: got " + std::to_string(op.max_seqlen) + ", expected at least 0 and below 2^31");
+  const int64_t hidden = op.num_heads * op.head_dim;
+  check_matrix("qkv", op.qkv, op.qkv.rows, 3 * hidden);
+  check_matrix("out", op.out, op.qkv.rows, hidden);
+}
+
+template <typename T, int kHeadDim>
+void launch_attention(const Attention& op, Stream stream) {
+  using Tile = AttentionTile<T, kHeadDim>;
+  const int64_t num_tiles = (op.max_seqlen + Tile::kQueries - 1) / Tile::kQueries;
+  const int64_t num_blocks = num_tiles * op.num_heads * op.num_sequences;  // all in x: y and z end at 65535
+  require(num_blocks <= INT_MAX, "num_sequences: got " + std::to_string(op.num_sequences) + " of up to " +
+                                     std::to_string(op.max_seqlen) + " tokens, " + std::to_string(num_blocks) +
+                                     " blocks, expected below 2^31 blocks");
+  AttentionParameters<T> p{};
+  p.qkv = static_cast<const T*>(op.qkv.data);
+  p.stride = op.qkv.stride;
+  p.cu_seqlens = op.cu_seqlens;
+  p.out = static_cast<T*>(op.out.data);
+  p.out_stride = op.out.stride;
+  p.num_heads = static_cast<unsigned>(op.num_heads);
+  p.num_tiles = static_cast<unsigned>(num_tiles);
+  p.scale = static_cast<float>(1 / std::sqrt(static_cast<double>(kHeadDim)));
+  const LaunchShape shape{dim3(static_cast<unsigned>(num_blocks)), dim3(kThreads), Tile::kSharedBytes};
+  launch(attention_kernel<T, kHeadDim>, shape, stream, p);
+}
+
+}  // namespace
+
+bool takes_head_dim(int64_t head_dim) { return head_dim == 32 || head_dim == 64 || head_dim == 128; }
+
+template <typename T>
+void attention(const Attention& op, Stream stream) {
+  check_attention(op);
+  if (op.qkv.rows == 0) return;
+  if (op.head_dim == 32) return launch_attention<T, 32>(op, stream);
+  if (op.head_dim == 64) return launch_attention<T, 64>(op, stream);
+  launch_attention<T, 128>(op, stream);
+}
+
+template void attention<float>(const Attention&, Stream);
+template void attention<__half>(const Attention&, Stream);
+template void attention<__nv_bfloat16>(const Attention&, Stream);
+
+}  // namespace albert_fast::cuda

@@ -1,0 +1,123 @@
+// Attention of one warp without tensor cores: 8 queries, keys in tiles of 32, floats. For checking, so accuracy comes
+// first. It has the interface of MmaAttention.
+//
+// Scores: lane i has key i of the tile, for all queries. Out: lane i has kCols = head_dim / 32 columns, from kCols i
+// on, of all queries; p passes between the two by shuffles. Sums over head_dim are chains of kScoreDepth, sums over
+// keys chains of one tile, each added up in order: long chains round worse, and an error of a score is a relative one
+// of p.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+
+#include "primitives/number.cuh"
+#include "primitives/ptx.cuh"
+#include "primitives/tile.cuh"
+
+namespace albert_fast::cuda {
+
+template <int kHeadDim>
+class SimtAttention {
+  using Layout = SwizzledTile<kHeadDim * sizeof(float)>;
+  static constexpr int kCols = kHeadDim / 32;
+  static constexpr int kScoreDepth = 32;
+
+ public:
+  static constexpr int kRows = 8;  // of one key read: scores and out of more would need too many registers
+  static constexpr int kKeys = 32;
+  static constexpr bool kQueriesInRegisters = false;
+
+  __device__ SimtAttention(uint32_t queries, float scale) : queries_(queries), scale_(scale) {
+#pragma unroll
+    for (float& maximum : maximum_) maximum = -INFINITY;
+  }
+
+  __device__ void add_keys(uint32_t keys, uint32_t values, int num_keys) {
+    float p[kRows] = {};
+#pragma unroll
+    for (int d = 0; d < kHeadDim; d += kScoreDepth) add_scores(p, keys, d);
+    const bool exists = static_cast<int>(threadIdx.x % 32) < num_keys;
+#pragma unroll
+    for (int row = 0; row < kRows; ++row) {
+      const float score = exists ? p[row] * scale_ : -INFINITY;
+      const float maximum = fmaxf(maximum_[row], maximum_of_warp(score));
+      p[row] = expf(score - maximum);
+      const float correction = expf(maximum_[row] - maximum);  // 0 at the first tile
+      sum_[row] = sum_[row] * correction + p[row];
+      maximum_[row] = maximum;
+#pragma unroll
+      for (int col = 0; col < kCols; ++col) out_[row][col] *= correction;
+    }
+    add_values(p, values);
+  }
+
+  __device__ void store(uint32_t, float* to, int64_t stride, int num_rows) const {
+#pragma unroll
+    for (int row = 0; row < kRows; ++row) {
+      const float total = sum_of_warp(sum_[row]);
+      float out[kCols];
+#pragma unroll
+      for (int col = 0; col < kCols; ++col) out[col] = out_[row][col] / total;
+      if (row < num_rows) store_floats(to + row * stride + threadIdx.x % 32 * kCols, out);
+    }
+  }
+
+ private:
+  /// scores[row] += q k over head_dim d .. d + kScoreDepth - 1, for this lane's key
+  __device__ void add_scores(float (&scores)[kRows], uint32_t keys, int d) const {
+    float block[kRows] = {};
+#pragma unroll
+    for (int chunk = d / 4; chunk < (d + kScoreDepth) / 4; ++chunk) {
+      const float4 k = load_shared(keys + Layout::offset(threadIdx.x % 32, chunk));
+#pragma unroll
+      for (int row = 0; row < kRows; ++row) {
+        const float4 q = load_shared(queries_ + Layout::offset(row, chunk));
+        block[row] = fmaf(q.w, k.w, fmaf(q.z, k.z, fmaf(q.y, k.y, fmaf(q.x, k.x, block[row]))));
+      }
+    }
+#pragma unroll
+    for (int row = 0; row < kRows; ++row) scores[row] += block[row];
+  }
+
+  /// out += p v
+  __device__ void add_values(const float (&p)[kRows], uint32_t values) {
+    const int col0 = threadIdx.x % 32 * kCols;
+    float block[kRows][kCols] = {};
+#pragma unroll 4
+    for (int key = 0; key < kKeys; ++key) {
+      float v[kCols];
+      load_shared(values + Layout::offset(key, col0 / 4) + col0 % 4 * 4, v);
+#pragma unroll
+      for (int row = 0; row < kRows; ++row) {
+        const float weight = __shfl_sync(~0u, p[row], key);
+#pragma unroll
+        for (int col = 0; col < kCols; ++col) block[row][col] = fmaf(weight, v[col], block[row][col]);
+      }
+    }
+#pragma unroll
+    for (int row = 0; row < kRows; ++row) {
+#pragma unroll
+      for (int col = 0; col < kCols; ++col) out_[row][col] += block[row][col];
+    }
+  }
+
+  __device__ static float maximum_of_warp(float x) {
+#pragma unroll
+    for (int lanes = 16; lanes > 0; lanes /= 2) x = fmaxf(x, __shfl_xor_sync(~0u, x, lanes));
+    return x;
+  }
+
+  __device__ static float sum_of_warp(float x) {
+#pragma unroll
+    for (int lanes = 16; lanes > 0; lanes /= 2) x += __shfl_xor_sync(~0u, x, lanes);
+    return x;
+  }
+
+  uint32_t queries_;  // shared address of this warp's rows
+  float scale_;
+  float maximum_[kRows];
+  float sum_[kRows] = {};         // of this lane's keys
+  float out_[kRows][kCols] = {};  // to be divided by the total of p
+};
+
+}  // namespace albert_fast::cuda
