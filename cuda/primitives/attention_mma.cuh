@@ -10,6 +10,7 @@
 // k16 of an operand of p v: p never leaves its lane. Scores, p's sums and out are fp32; p is rounded to T for p v only.
 #pragma once
 
+#include <cmath>
 #include <cstdint>
 
 #include "primitives/ptx.cuh"
@@ -71,7 +72,9 @@ class MmaAttention {
     for (int i = 0; i < kRows; i += 32 / Layout::kChunks) {
       const int row = i + lane / Layout::kChunks;
       if (row >= num_rows) continue;
-      *reinterpret_cast<float4*>(to + row * stride + chunk * 8) = load_shared(staging + Layout::offset(row, chunk));
+      float results[4];  // 16 bytes, eight numbers
+      load_shared(staging + Layout::offset(row, chunk), results);
+      store_global(reinterpret_cast<float*>(to + row * stride + chunk * 8), results);
     }
   }
 

@@ -10,7 +10,6 @@
 #include <cmath>
 #include <cstdint>
 
-#include "primitives/number.cuh"
 #include "primitives/ptx.cuh"
 #include "primitives/tile.cuh"
 
@@ -58,7 +57,7 @@ class SimtAttention {
       float out[kCols];
 #pragma unroll
       for (int col = 0; col < kCols; ++col) out[col] = out_[row][col] / total;
-      if (row < num_rows) store_floats(to + row * stride + threadIdx.x % 32 * kCols, out);
+      if (row < num_rows) store_global(to + row * stride + threadIdx.x % 32 * kCols, out);
     }
   }
 

@@ -128,4 +128,19 @@ __device__ inline void load_shared(uint32_t address, float (&v)[4]) {
                : "memory");
 }
 
+/// Writes 1, 2 or 4 floats to global memory as one vector; aligned to their size (9.7.9.11).
+__device__ inline void store_global(float* to, const float (&v)[1]) {
+  asm volatile("st.global.f32 [%0], %1;" ::"l"(__cvta_generic_to_global(to)), "f"(v[0]) : "memory");
+}
+
+__device__ inline void store_global(float* to, const float (&v)[2]) {
+  asm volatile("st.global.v2.f32 [%0], {%1, %2};" ::"l"(__cvta_generic_to_global(to)), "f"(v[0]), "f"(v[1]) : "memory");
+}
+
+__device__ inline void store_global(float* to, const float (&v)[4]) {
+  asm volatile("st.global.v4.f32 [%0], {%1, %2, %3, %4};" ::"l"(__cvta_generic_to_global(to)), "f"(v[0]), "f"(v[1]),
+               "f"(v[2]), "f"(v[3])
+               : "memory");
+}
+
 }  // namespace albert_fast::cuda
