@@ -106,6 +106,43 @@ ATTENTION = (
     AttentionCase((9,), 1, 300),
 )
 
+# What CUDA kernels take: widths K and H that are multiples of 8, heads of 32, 64 or 128. T just beside the tiles' 16, 32,
+# 64, 128 and 256 rows; N and K that divide no tile; long k; and shapes for which each of the tiles is chosen.
+CUDA_LINEAR = (
+    LinearCase(1, 2, 8),
+    LinearCase(1, 300, 4096, "gelu_new", residual=False),
+    LinearCase(15, 33, 40, "gelu"),
+    LinearCase(16, 96, 128),
+    LinearCase(17, 257, 520, "tanh", residual=False),
+    LinearCase(63, 130, 264, "gelu_new", residual=False),
+    LinearCase(65, 328, 72, bias=False),
+    LinearCase(129, 264, 328, "gelu", residual=False),
+    LinearCase(3, 40, 16384),
+    LinearCase(100, 520, 72, residual=False),
+    LinearCase(65, 2056, 24),
+    LinearCase(65, 4104, 24, "gelu_new", residual=False),
+    LinearCase(129, 8200, 24),
+)
+
+CUDA_ATTENTION = (
+    AttentionCase((1,), 1, 32),
+    AttentionCase((1, 5, 0, 7), 2, 64),
+    AttentionCase((63, 64, 65), 3, 32),
+    AttentionCase((130, 2, 17), 2, 64),
+    AttentionCase((512, 1), 1, 64),
+    AttentionCase((15, 16, 129), 1, 128),
+)
+
+CUDA_ROWS = (
+    RowsCase(1, 8),
+    RowsCase(3, 24),
+    RowsCase(17, 128),
+    RowsCase(16, 304),
+    RowsCase(33, 1024),
+    RowsCase(130, 4096),
+    RowsCase(5, 8192),
+)
+
 ROWS = (RowsCase(1, 1), RowsCase(3, 7), RowsCase(17, 128), RowsCase(16, 300), RowsCase(33, 4096))
 
 # Real shapes, for benches: (name, N, K) of xxlarge's products.

@@ -61,6 +61,9 @@ class Emulator:
         for name in ("emulator_take_report", "emulator_take_counters"):
             getattr(self._library, name).restype = ctypes.c_size_t
             getattr(self._library, name).argtypes = [ctypes.c_char_p, ctypes.c_size_t]
+        self._library.emulator_kernel_ptx.restype = ctypes.c_size_t
+        self._library.emulator_kernel_ptx.argtypes = [ctypes.c_char_p, ctypes.c_char_p, ctypes.c_size_t]
+        self._library.emulator_replace_kernel.argtypes = [ctypes.c_char_p, ctypes.c_char_p]
         self._library.emulator_set_num_threads(len(os.sched_getaffinity(0)))
 
     def reset(self) -> None:
@@ -83,6 +86,18 @@ class Emulator:
         """One object for each launch since the last time."""
         launches: list[dict[str, Any]] = json.loads(self._take("emulator_take_counters"))
         return launches
+
+    def kernel_ptx(self, kernel: str) -> str:
+        """The PTX of the file that a kernel, named as in the counters, comes from."""
+        size = self._library.emulator_kernel_ptx(kernel.encode(), None, 0) + 1
+        text = ctypes.create_string_buffer(size)
+        self._library.emulator_kernel_ptx(kernel.encode(), text, size)
+        return text.value.decode()
+
+    def replace_kernel(self, kernel: str, ptx: str | None) -> None:
+        """Let a kernel's launches run other PTX; None: its own again. Raises ``ValueError`` if it does not parse."""
+        if self._library.emulator_replace_kernel(kernel.encode(), None if ptx is None else ptx.encode()):
+            raise ValueError(self.take_report())
 
     def _take(self, function: str) -> str:
         call = getattr(self._library, function)
