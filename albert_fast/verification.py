@@ -219,4 +219,8 @@ def _stages(hidden_states: Sequence[Any], pooler: Any | None, mlm_logits: Any | 
 
 
 def _errors(actual: list[Stages], expected: list[Stages], stage: str) -> list[float]:
-    return [rel_l2(a[stage], e[stage]) for a, e in zip(actual, expected, strict=True)]
+    """One error a text, of its rows; or one of all texts for what is one row a text, such as two logits."""
+    pairs = [(a[stage], e[stage]) for a, e in zip(actual, expected, strict=True)]
+    if all(len(e) == 1 for _, e in pairs):
+        pairs = [(np.concatenate([a for a, _ in pairs]), np.concatenate([e for _, e in pairs]))]
+    return [rel_l2(a, e) for a, e in pairs]

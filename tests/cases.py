@@ -106,8 +106,8 @@ ATTENTION = (
     AttentionCase((9,), 1, 300),
 )
 
-# What CUDA kernels take: widths K and H that are multiples of 8, heads of 32, 64 or 128. T just beside the tiles' 16, 32,
-# 64, 128 and 256 rows; N and K that divide no tile; long k; and shapes for which each of the tiles is chosen.
+# What CUDA kernels take: widths K and H that are multiples of 8, heads of 32, 64 or 128. T just beside the tiles' 16,
+# 32, 64 and 128 rows; N and K that divide no tile; long k; and shapes for which each of the tiles is chosen.
 CUDA_LINEAR = (
     LinearCase(1, 2, 8),
     LinearCase(1, 300, 4096, "gelu_new", residual=False),

@@ -4,6 +4,7 @@ know each other. On a GPU, or where there is none on the PTX emulator, which mus
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import product
 from typing import Any
 
 import exact
@@ -108,18 +109,10 @@ def test_the_cases_choose_every_tile(cuda: CudaDevice) -> None:
     """A tile no case runs is a tile nobody has run."""
     ops = Ops(device="cuda", dtype="bfloat16")
     chosen = {ops.describe_linear(case.t, case.n, case.k).split(",")[0] for case in CUDA_LINEAR}
-    for tokens in (1, 16, 17, 33, 64, 65, 128, 200, 512, 1100, 4096, 20000):
-        for rows, cols in (
-            (12288, 4096),
-            (4096, 4096),
-            (16384, 4096),
-            (4096, 16384),
-            (768, 768),
-            (3072, 768),
-            (2, 4096),
-        ):
-            described = ops.describe_linear(tokens, rows, cols)
-            assert described.split(",")[0] in chosen, f"{tokens} tokens, [{rows}, {cols}]: {described}"
+    weights = ((12288, 4096), (4096, 4096), (16384, 4096), (4096, 16384), (768, 768), (3072, 768), (2, 4096))
+    for tokens, (rows, cols) in product((1, 16, 17, 33, 64, 65, 128, 200, 512, 1100, 4096, 20000), weights):
+        described = ops.describe_linear(tokens, rows, cols)
+        assert described.split(",")[0] in chosen, f"{tokens} tokens, [{rows}, {cols}]: {described}"
 
 
 def test_linear_rows_are_independent(cuda: CudaDevice, ops: Ops) -> None:
