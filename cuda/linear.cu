@@ -145,13 +145,12 @@ __global__ void __launch_bounds__(TileTraits<T, kIndex>::kThreads)
   __syncthreads();  // the buffers are free
 
   // 3. The sums leave in slabs of rows, through shared memory, so that whole rows of the tile are written at once.
-  float* sums = reinterpret_cast<float*>(buffers);
   const typename Traits::Finish finish(p.epilogue, first_row);
 #pragma unroll 1
   for (int slab = 0; slab < Product::kSlabs; ++slab) {
-    product.store(sums, Traits::Finish::kStride, slab);
+    product.store(first_buffer, Traits::Finish::kStride, slab);
     __syncthreads();
-    finish.finish(sums, [&](int row) { return first_token + Product::token_of(slab, row); });
+    finish.finish(first_buffer, [&](int row) { return first_token + Product::token_of(slab, row); });
     __syncthreads();
   }
 }

@@ -6,10 +6,13 @@
 #pragma once
 
 #include <cstdint>
+#include <cstring>
+#include <type_traits>
 
 #include "kernels/types.h"
 #include "primitives/math.cuh"
 #include "primitives/number.cuh"
+#include "primitives/ptx.cuh"
 
 namespace albert_fast::cuda {
 
@@ -39,7 +42,15 @@ __device__ void load_some(const T* p, float (&v)[kCount], int count, int vectors
 /// p[i] = v[i] for i < count, the same way.
 template <int kCount, typename T>
 __device__ void store_some(T* p, const float (&v)[kCount], int count, int vectors) {
-  if (count == kCount && vectors) return store_floats(p, v);
+  if (count == kCount && vectors) {
+    Vector<T, kCount> rounded;
+#pragma unroll
+    for (int i = 0; i < kCount; ++i) rounded.values[i] = from_float<T>(v[i]);
+    std::conditional_t<sizeof(rounded) == 8, uint2, uint4> bits;
+    static_assert(sizeof(bits) == sizeof(rounded));
+    memcpy(&bits, &rounded, sizeof(bits));
+    return store_global(p, bits);  // what nvcc makes of a plain store here is a store for each element
+  }
 #pragma unroll
   for (int i = 0; i < kCount; ++i) {
     if (i < count) p[i] = from_float<T>(v[i]);
@@ -72,7 +83,7 @@ class SlabEpilogue {
 
   /// Finishes row r of `sums` as row token_of(r) of y, for all r.
   template <typename TokenOf>
-  __device__ void finish(const float* sums, TokenOf token_of) const {
+  __device__ void finish(uint32_t sums, TokenOf token_of) const {
     if (count_ == 0) return;
 #pragma unroll 1
     for (int first = threadIdx.x / (kCols / kWidth); first < kRows; first += kBatch * kRowsAtOnce) {
@@ -87,17 +98,15 @@ class SlabEpilogue {
       for (int i = 0; i < kBatch; ++i) {
         const int row = first + i * kRowsAtOnce;
         const int64_t token = token_of(row);
-        if (token < to_.num_tokens) finish_row(sums + row * kStride + column_, residual[i], token);
+        if (token < to_.num_tokens) finish_row(sums + (row * kStride + column_) * sizeof(float), residual[i], token);
       }
     }
   }
 
  private:
-  __device__ void finish_row(const float* sums, const float (&residual)[kWidth], int64_t token) const {
-    float v[kWidth];
-    load_floats(sums, v);
-#pragma unroll
-    for (int i = 0; i < kWidth; ++i) v[i] += bias_[i];
+  __device__ void finish_row(uint32_t sums, const float (&residual)[kWidth], int64_t token) const {
+    const float4 sum = load_shared(sums);
+    float v[kWidth] = {sum.x + bias_[0], sum.y + bias_[1], sum.z + bias_[2], sum.w + bias_[3]};
     activate(v, to_.activation);
 #pragma unroll
     for (int i = 0; i < kWidth; ++i) v[i] += residual[i];

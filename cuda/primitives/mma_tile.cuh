@@ -73,17 +73,19 @@ class MmaTile {
   /// The token of the block's tile that row `row` of slab `slab` is.
   __device__ static int token_of(int slab, int row) { return row / 16 * kWarpTokens + slab * 16 + row % 16; }
 
-  /// Writes the sums of slab `slab` to `sums` [kSlabRows][stride]: row m of accumulators of every warp.
-  __device__ void store(float* sums, int stride, int slab) const {
+  /// Writes the sums of slab `slab`, row m of accumulators of every warp, to `sums` [kSlabRows][stride].
+  __device__ void store(uint32_t sums, int stride, int slab) const {
     const int lane = threadIdx.x % 32;
-    float* to = sums + (first_token_ / kWarpTokens * 16 + lane / 4) * stride + first_row_ + lane % 4 * 2;
+    const int row = first_token_ / kWarpTokens * 16 + lane / 4, column = first_row_ + lane % 4 * 2;
+    const uint32_t to = sums + (row * stride + column) * sizeof(float);
+    const uint32_t to_lower = to + 8 * stride * sizeof(float);
 #pragma unroll
     for (int m = 0; m < kM; ++m) {
       if (m != slab) continue;  // registers have no index at run time
 #pragma unroll
       for (int n = 0; n < kN; ++n) {
-        *reinterpret_cast<float2*>(to + n * 8) = make_float2(c_[m][n][0], c_[m][n][1]);
-        *reinterpret_cast<float2*>(to + 8 * stride + n * 8) = make_float2(c_[m][n][2], c_[m][n][3]);
+        store_shared(to + n * 8 * sizeof(float), make_float2(c_[m][n][0], c_[m][n][1]));
+        store_shared(to_lower + n * 8 * sizeof(float), make_float2(c_[m][n][2], c_[m][n][3]));
       }
     }
   }

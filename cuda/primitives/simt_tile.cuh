@@ -18,7 +18,7 @@ namespace albert_fast::cuda {
 template <int kTokens, int kRows, int kDepth, int kWarps>
 class SimtTile {
   static constexpr int kM = kTokens / kWarps, kN = kRows / 32;
-  static constexpr int kBlockDepth = 256;  // both chains, of k and of blocks, stay near sqrt(16384) = 128
+  static constexpr int kBlockDepth = 128;  // at K = 16384 the two chains, of k and of blocks, are equally long
   static constexpr int kRowBytes = kDepth * sizeof(float);
   static_assert(kTokens % kWarps == 0 && kWarps % 8 == 0 && kRows % 32 == 0 && kBlockDepth % kDepth == 0);
   using Layout = SwizzledTile<kRowBytes>;
@@ -69,13 +69,14 @@ class SimtTile {
   __device__ static int token_of(int, int row) { return row; }
 
   /// Writes the sums to `sums` [kSlabRows][stride].
-  __device__ void store(float* sums, int stride, int) {
+  __device__ void store(uint32_t sums, int stride, int) {
     end_block();
 #pragma unroll
     for (int m = 0; m < kM; ++m) {
 #pragma unroll
       for (int n = 0; n < kN; ++n) {
-        sums[(threadIdx.x / 32 + m * kWarps) * stride + threadIdx.x % 32 + n * 32] = total_[m][n];
+        const int row = threadIdx.x / 32 + m * kWarps, column = threadIdx.x % 32 + n * 32;
+        store_shared(sums + (row * stride + column) * sizeof(float), total_[m][n]);
       }
     }
   }
