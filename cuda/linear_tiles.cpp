@@ -1,16 +1,16 @@
-// The choice of a tile: the one whose estimated time is the least, the first of the table where several are equal.
+// The choice of a tile: the one whose estimated time is the least. The estimate, in clocks of one multiprocessor, is
 //
-// The estimate, in clocks of one multiprocessor, is the larger of
+//     ceil(blocks / multiprocessors) x (kFixed + largest + kExposed x the others), of what a block needs for its
+//     k-loop:
+//         tensor   its multiply-adds
+//         shared   bytes that warps read as fragments, and that copies write
+//         cache    bytes of both operands, from L2
+//         memory   bytes of its rows of the weight, divided by the blocks that share them: they come from memory once
 //
-//     the busiest multiprocessor   ceil(blocks / multiprocessors) x (fixed + k-loop), the k-loop being the largest of
-//                                      tensor   its multiply-adds
-//                                      shared   bytes that warps read as fragments, and copies write
-//                                      cache    bytes of both operands from L2
-//     memory                       bytes of the whole weight / (busy multiprocessors x share of the bandwidth)
-//
-// The last term is why few tokens take narrow tiles: the weight is read once whatever the tile, and a multiprocessor
-// that has no block takes no part in reading it. The rates are those of sm_80; the choice needs no more than their
-// order of magnitude, and it decides about time alone: results have the same bits with every tile.
+// For few tokens memory is the largest, by the weight alone, and the first factor decides: narrow tiles give every
+// multiprocessor its part of the weight to load, and the same part. For many, the larger a tile the less it reads for a
+// multiply-add, until the last round of blocks leaves too many multiprocessors idle. The rates are those of sm_80; the
+// choice needs no more than how they relate, and it decides about time alone: all tiles give the same bits.
 #include "linear_tiles.h"
 
 #include <algorithm>
@@ -27,6 +27,9 @@ constexpr double kMemoryBytes = 10;  // 1.5 TB/s at 1.4 GHz, for as many
 /// Clocks of a block beside its k-loop: the first stages arrive, the sums leave.
 constexpr double kFixed = 2000;
 
+/// How much of what could hide behind the largest part does not.
+constexpr double kExposed = 0.25;
+
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 int64_t count_blocks(const LinearTile& tile, int64_t num_tokens, int64_t rows) {
@@ -36,16 +39,18 @@ int64_t count_blocks(const LinearTile& tile, int64_t num_tokens, int64_t rows) {
 double estimate(const LinearTile& tile, int element_size, int64_t num_tokens, int64_t rows, int64_t cols,
                 const DeviceLimits& limits) {
   const int64_t blocks = count_blocks(tile, num_tokens, rows);
-  const double depth_bytes = static_cast<double>(ceil_div(cols, tile.depth) * tile.depth * element_size);
-  const int warp_reads = tile.tokens * tile.warps_n + tile.rows * tile.warps_m;  // each warp reads its part of both
-  const double tensor = tile.tokens * tile.rows * (depth_bytes / element_size) / kMultiplyAdds;
-  const double shared = (warp_reads + tile.tokens + tile.rows) * depth_bytes / kSharedBytes;
-  const double cache = (tile.tokens + tile.rows) * depth_bytes / kCacheBytes;
-  const double busiest = ceil_div(blocks, limits.multiprocessors) * (kFixed + std::max({tensor, shared, cache}));
+  const int64_t depth = ceil_div(cols, tile.depth) * tile.depth, depth_bytes = depth * element_size;
+  const int64_t tokens_read = std::min<int64_t>(tile.tokens, num_tokens),
+                rows_read = std::min<int64_t>(tile.rows, rows);
+  const int64_t fragments = tile.tokens * tile.warps_n + tile.rows * tile.warps_m;  // each warp reads its part of both
 
-  const double busy = static_cast<double>(std::min<int64_t>(blocks, limits.multiprocessors));
-  const double memory = rows * depth_bytes / (busy * kMemoryBytes);
-  return std::max(busiest, memory);
+  const double tensor = tile.tokens * tile.rows * depth / kMultiplyAdds;
+  const double shared = (fragments + tile.tokens + tile.rows) * depth_bytes / kSharedBytes;
+  const double cache = (tokens_read + rows_read) * depth_bytes / kCacheBytes;
+  const double memory = rows_read * depth_bytes / kMemoryBytes / ceil_div(num_tokens, tile.tokens);
+  const double largest = std::max({tensor, shared, cache, memory});
+  const double others = tensor + shared + cache + memory - largest;
+  return ceil_div(blocks, limits.multiprocessors) * (kFixed + largest + kExposed * others);
 }
 
 }  // namespace
@@ -56,6 +61,7 @@ LinearConfig choose_linear_tile(DType dtype, int64_t num_tokens, int64_t rows, i
   const LinearTile* first = simt ? std::begin(kSimtTiles) : std::begin(kMmaTiles);
   const LinearTile* last = simt ? std::end(kSimtTiles) : std::end(kMmaTiles);
   const int element_size = static_cast<int>(size_of(dtype));
+  // The first of the table, where several are equal.
   const LinearTile& best = *std::min_element(first, last, [&](const LinearTile& a, const LinearTile& b) {
     return estimate(a, element_size, num_tokens, rows, cols, limits) <
            estimate(b, element_size, num_tokens, rows, cols, limits);
