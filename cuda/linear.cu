@@ -1,14 +1,14 @@
 // y[T, N] = activation(x[T, K] W[N, K]^T + bias) + residual
 //
-//                               W, row-major: column k of all rows
-//                              +------------- rows --------------+
-//                              | warp 0 | warp 1 | ...           |  depth   a stage: one step of k, in shared memory
-//                              +---------------------------------+
-//        x  +-- depth --+      +---------------------------------+
-//           | warps     |      | warp tile       |               |
-//    tokens |           |      |  tokens / warps_m              |          one block's tile of y; the sums are in the
-//           |           |      |  x rows / warps_n               |          registers of its warps (MmaTile, SimtTile)
-//           +-----------+      +---------------------------------+
+//                                weight: rows of it, N
+//                           +------------ rows ------------+
+//                     depth |                              |   a stage, in shared memory: one step along K of both
+//                           +------------------------------+   operands, copied by all threads (TileCopy)
+//     x      +-- depth --+  +---------+---------+----------+
+//            |           |  |  warp 0 |  warp 1 | ...      |   a tile of y, one block's: warps_m x warps_n warps,
+//     tokens |           |  +---------+---------+----------+   each with its sums in registers (MmaTile, or SimtTile
+//            |           |  |         |         |          |   for float)
+//            +-----------+  +---------+---------+----------+
 //
 // Stages pass through a ring of buffers, kStages deep. Invariants of step s:
 //   1. stage s is in its buffer and its first fragments are in registers;
@@ -20,6 +20,7 @@
 // Batch invariance: an element of y is one chain over k ascending with the same instruction and operand roles in every
 // tile; T and the tile decide only which block computes it.
 #include <climits>
+#include <iterator>
 #include <string>
 #include <type_traits>
 #include <utility>
@@ -58,11 +59,11 @@ struct TileTraits {
                                      MmaTile<T, kTokens, kRows, kDepth, kTile.warps_m, kTile.warps_n>>;
   using CopyX = TileCopy<T, kTokens, kDepth, kThreads>;
   using CopyWeight = TileCopy<T, kRows, kDepth, kThreads>;
-  using Finish = SlabEpilogue<T, Product::kSlabRows, kRows, kThreads>;
+  using Output = SlabEpilogue<T, Product::kSlabRows, kRows, kThreads>;
   static constexpr int kXBytes = kTokens * kDepth * sizeof(T);
   static constexpr int kStageBytes = (kTokens + kRows) * kDepth * sizeof(T);
   static_assert(shared_bytes(kTile, sizeof(T)) == kStages * kStageBytes);
-  static_assert(Product::kSlabRows * Finish::kStride * 4 <= kStages * kStageBytes, "sums leave through the buffers");
+  static_assert(Product::kSlabRows * Output::kStride * 4 <= kStages * kStageBytes, "sums leave through the buffers");
 };
 
 struct TileIndex {
@@ -141,17 +142,16 @@ __global__ void __launch_bounds__(TileTraits<T, kIndex>::kThreads)
     }
     product.end_stage(stage);
   }
-  wait_copies<0>();
-  __syncthreads();  // the buffers are free
 
   // 3. The sums leave in slabs of rows, through shared memory, so that whole rows of the tile are written at once.
-  const typename Traits::Finish finish(p.epilogue, first_row);
+  const typename Traits::Output output(p.epilogue, first_row);
+  wait_copies<0>();
 #pragma unroll 1
   for (int slab = 0; slab < Product::kSlabs; ++slab) {
-    product.store(first_buffer, Traits::Finish::kStride, slab);
+    __syncthreads();  // everybody has read the last stage, or the slab before
+    product.store(first_buffer, Traits::Output::kStride, slab);
     __syncthreads();
-    finish.finish(first_buffer, [&](int row) { return first_token + Product::token_of(slab, row); });
-    __syncthreads();
+    output.finish(first_buffer, [&](int row) { return first_token + Product::token_of(slab, row); });
   }
 }
 
@@ -248,7 +248,7 @@ void linear(const Linear& op, const LinearTile& tile, Stream stream) {
   p.epilogue.y_dtype = op.y_dtype;
   p.epilogue.num_tokens = num_tokens;
   p.epilogue.num_rows = static_cast<int>(num_rows);
-  p.epilogue.vectors = takes_vectors<T>(op) ? 1 : 0;
+  p.epilogue.vectors = takes_vectors<T>(op);
 
   LaunchShape launch_shape;
   launch_shape.grid = dim3(static_cast<unsigned>(p.token_tiles) * static_cast<unsigned>(p.row_tiles));

@@ -14,6 +14,7 @@
 #include "linear_tiles.h"
 
 #include <algorithm>
+#include <iterator>
 
 namespace albert_fast::cuda {
 namespace {
@@ -32,22 +33,19 @@ constexpr double kExposed = 0.25;
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
-int64_t count_blocks(const LinearTile& tile, int64_t num_tokens, int64_t rows) {
-  return ceil_div(num_tokens, tile.tokens) * ceil_div(rows, tile.rows);
-}
-
 double estimate(const LinearTile& tile, int element_size, int64_t num_tokens, int64_t rows, int64_t cols,
                 const DeviceLimits& limits) {
-  const int64_t blocks = count_blocks(tile, num_tokens, rows);
+  const int64_t token_tiles = std::max<int64_t>(ceil_div(num_tokens, tile.tokens), 1);
+  const int64_t blocks = token_tiles * ceil_div(rows, tile.rows);
   const int64_t depth = ceil_div(cols, tile.depth) * tile.depth, depth_bytes = depth * element_size;
-  const int64_t tokens_read = std::min<int64_t>(tile.tokens, num_tokens),
-                rows_read = std::min<int64_t>(tile.rows, rows);
+  const int64_t tokens_read = std::min<int64_t>(tile.tokens, num_tokens);
+  const int64_t rows_read = std::min<int64_t>(tile.rows, rows);
   const int64_t fragments = tile.tokens * tile.warps_n + tile.rows * tile.warps_m;  // each warp reads its part of both
 
   const double tensor = tile.tokens * tile.rows * depth / kMultiplyAdds;
   const double shared = (fragments + tile.tokens + tile.rows) * depth_bytes / kSharedBytes;
   const double cache = (tokens_read + rows_read) * depth_bytes / kCacheBytes;
-  const double memory = rows_read * depth_bytes / kMemoryBytes / ceil_div(num_tokens, tile.tokens);
+  const double memory = rows_read * depth_bytes / kMemoryBytes / token_tiles;
   const double largest = std::max({tensor, shared, cache, memory});
   const double others = tensor + shared + cache + memory - largest;
   return ceil_div(blocks, limits.multiprocessors) * (kFixed + largest + kExposed * others);
@@ -66,7 +64,8 @@ LinearConfig choose_linear_tile(DType dtype, int64_t num_tokens, int64_t rows, i
     return estimate(a, element_size, num_tokens, rows, cols, limits) <
            estimate(b, element_size, num_tokens, rows, cols, limits);
   });
-  return {best, count_blocks(best, num_tokens, rows), static_cast<size_t>(shared_bytes(best, element_size))};
+  const int64_t num_blocks = ceil_div(num_tokens, best.tokens) * ceil_div(rows, best.rows);
+  return {best, num_blocks, static_cast<size_t>(shared_bytes(best, element_size))};
 }
 
 std::string describe(const LinearConfig& config) {

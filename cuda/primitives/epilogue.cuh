@@ -28,12 +28,12 @@ struct Epilogue {
   DType y_dtype;
   int64_t num_tokens;
   int num_rows;
-  int vectors;  // 1 if groups of 4 columns are aligned to their size in all of them
+  bool vectors;  // groups of 4 columns are aligned to their size in all of them
 };
 
 /// v[i] = p[i] for i < count, else 0; one access if `count` is all of them and `vectors`.
 template <int kCount, typename T>
-__device__ void load_some(const T* p, float (&v)[kCount], int count, int vectors) {
+__device__ void load_some(const T* p, float (&v)[kCount], int count, bool vectors) {
   if (count == kCount && vectors) return load_floats(p, v);
 #pragma unroll
   for (int i = 0; i < kCount; ++i) v[i] = i < count ? to_float(p[i]) : 0.0f;
@@ -41,7 +41,7 @@ __device__ void load_some(const T* p, float (&v)[kCount], int count, int vectors
 
 /// p[i] = v[i] for i < count, the same way.
 template <int kCount, typename T>
-__device__ void store_some(T* p, const float (&v)[kCount], int count, int vectors) {
+__device__ void store_some(T* p, const float (&v)[kCount], int count, bool vectors) {
   if (count == kCount && vectors) {
     Vector<T, kCount> rounded;
 #pragma unroll
