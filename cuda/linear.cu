@@ -10,15 +10,15 @@
 //            |           |  |         |         |          |   for float)
 //            +-----------+  +---------+---------+----------+
 //
-// Stages pass through a ring of buffers, kStages deep. Invariants of step s:
+// Stages pass through a ring of kStages buffers. Invariants where stage s begins:
 //   1. stage s is in its buffer and its first fragments are in registers;
 //   2. stages s + 1 .. s + kStages - 1 are on their way, one group of copies each;
-//   3. before the last products of step s, one barrier says two things: stage s + 1 has arrived for everybody, and
+//   3. before the last products of stage s, one barrier says two things: stage s + 1 has arrived for everybody, and
 //      everybody has read all of stage s, so that stage s + kStages can take its buffer.
-// Steps beyond K copy zeros, which reads nothing and adds nothing: the loop has no special cases.
+// Stages beyond K copy zeros, which reads nothing and adds nothing: the loop has no special cases.
 //
-// Batch invariance: an element of y is one chain over k ascending with the same instruction and operand roles in every
-// tile; T and the tile decide only which block computes it.
+// Batch invariance: an element of y is one chain over k ascending (for float: chains of a fixed length), with the same
+// instruction and operand roles in every tile; T and the tile decide only which block computes it.
 #include <climits>
 #include <iterator>
 #include <string>

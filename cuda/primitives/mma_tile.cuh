@@ -1,13 +1,13 @@
 // The product of two tiles of 16-bit numbers on tensor cores: one warp's part.
 //
-//                     warp_rows = 8 kN rows of the weight
-//                     n8    n8    n8    n8
-//                   +-----+-----+-----+-----+         k16 of both operands at a time, k ascending;
-//     warp_    m16  | 0,0 | 0,1 | ...       |         c[m][n] is one accumulator of mma.m16n8k16:
-//     tokens   m16  | 1,0 |                 |         lane i has rows i / 4 and i / 4 + 8 at
-//     = 16 kM       +-----+-----+-----+-----+         columns 2 (i % 4) and 2 (i % 4) + 1
+//                        8 kN rows of the weight
+//                      n8      n8      n8      n8
+//                  +-------+-------+-------+-------+     k16 of both operands at a time, k ascending;
+//     16 kM   m16  | 0, 0  | 0, 1  | ...           |     c[m][n] is one accumulator of mma.m16n8k16:
+//     tokens  m16  | 1, 0  | ...                   |     lane i has rows i / 4 and i / 4 + 8 at
+//                  +-------+-------+-------+-------+     columns 2 (i % 4) and 2 (i % 4) + 1
 //
-// Each element of y is one chain of products over k, whatever the sizes of the tile: bits do not depend on the tile.
+// Each element of y is one chain of products over k, whatever the sizes of the tile: its bits do not depend on them.
 #pragma once
 
 #include <cstdint>
@@ -17,7 +17,7 @@
 
 namespace albert_fast::cuda {
 
-/// kTile: tokens, rows, depth, kWarpsM x kWarpsN warps. x tiles are [kTokens][kDepth], weight tiles [kRows][kDepth].
+/// A block has kWarpsM x kWarpsN warps; tiles of x are [kTokens][kDepth], those of the weight [kRows][kDepth].
 template <typename T, int kTokens, int kRows, int kDepth, int kWarpsM, int kWarpsN>
 class MmaTile {
   static constexpr int kWarpTokens = kTokens / kWarpsM, kWarpRows = kRows / kWarpsN;
