@@ -78,8 +78,9 @@ __device__ void copy_rows(uint32_t tile, const T* rows, int64_t stride, int num_
   const int first = thread / Layout::kChunks, chunk = thread % Layout::kChunks;
   const T* from = rows + first * stride + chunk * (16 / sizeof(T));
 #pragma unroll
-  for (int i = 0; i < kRows; i += kRowsAtOnce) {
-    copy_async(tile + Layout::offset(first + i, chunk), from + i * stride, first + i < num_rows);
+  for (int row = first; row < first + kRows; row += kRowsAtOnce) {
+    copy_async(tile + Layout::offset(row, chunk), from, row < num_rows);
+    from += kRowsAtOnce * stride;
   }
 }
 
@@ -87,7 +88,7 @@ template <typename T, int kHeadDim>
 __global__ void __launch_bounds__(kThreads) attention_kernel(AttentionParameters<T> p) {
   using Tile = AttentionTile<T, kHeadDim>;
   using Warp = typename Tile::Warp;
-  extern __shared__ __align__(256) unsigned char memory[];  // the longest row that is swizzled by xor
+  extern __shared__ __align__(256) unsigned char memory[];  // rows of 16-bit tiles begin at multiples of their size
   const uint32_t stages = shared_address(memory);
   const int thread = threadIdx.x, warp = thread / 32;
 
@@ -102,12 +103,12 @@ __global__ void __launch_bounds__(kThreads) attention_kernel(AttentionParameters
   const T* queries = p.qkv + row0 * p.stride + head * kHeadDim;
   const T* keys = queries + hidden;
 
-  const auto copy_tile = [&](int key0) {  // keys and values from key0 on, into the stage of that tile: one group
-    const uint32_t stage = stages + key0 / Tile::kKeys % 2 * Tile::kStageBytes;
+  const auto stage_of = [&](int key0) { return stages + key0 / Tile::kKeys % 2 * Tile::kStageBytes; };
+  const auto copy_tile = [&](int key0) {  // keys and values from key0 on, into their stage: one group
     const T* from = keys + key0 * p.stride;
-    copy_rows<kHeadDim, Tile::kKeys, kThreads>(stage, from, p.stride, length - key0, thread);
-    copy_rows<kHeadDim, Tile::kKeys, kThreads>(stage + Tile::kTileBytes, from + hidden, p.stride, length - key0,
-                                               thread);
+    copy_rows<kHeadDim, Tile::kKeys, kThreads>(stage_of(key0), from, p.stride, length - key0, thread);
+    copy_rows<kHeadDim, Tile::kKeys, kThreads>(stage_of(key0) + Tile::kTileBytes, from + hidden, p.stride,
+                                               length - key0, thread);
     commit_copies();
   };
 
@@ -116,27 +117,26 @@ __global__ void __launch_bounds__(kThreads) attention_kernel(AttentionParameters
   const int num_rows = length - warp_row0;  // none or less: this warp only helps to copy
   const uint32_t warp_queries = stages + Tile::kQueryOffset + warp * Tile::kWarpBytes;
   copy_rows<kHeadDim, Warp::kRows, 32>(warp_queries, queries + warp_row0 * p.stride, p.stride, num_rows, thread % 32);
-  commit_copies();
+  if constexpr (Warp::kQueriesInRegisters) commit_copies();  // else they are of the first tile's group
   copy_tile(0);
-  wait_copies<1>();
-  __syncwarp();
+  if constexpr (Warp::kQueriesInRegisters) {
+    wait_copies<1>();
+    __syncwarp();
+  }
   Warp attention(warp_queries, p.scale);
 
   // 3. Tiles of keys.
-  uint32_t stage = stages, other_stage = stages + Tile::kStageBytes;
-  for (int key0 = 0; key0 < length; key0 += Tile::kKeys) {
+  int key0 = 0;
+  for (; key0 < length; key0 += Tile::kKeys) {
     wait_copies<0>();
     __syncthreads();  // this tile has landed for all; the other stage is read to its end
     if (key0 + Tile::kKeys < length) copy_tile(key0 + Tile::kKeys);
-    if (num_rows > 0) attention.add_keys(stage, stage + Tile::kTileBytes, length - key0);
-    const uint32_t next = other_stage;
-    other_stage = stage;
-    stage = next;
+    if (num_rows > 0) attention.add_keys(stage_of(key0), stage_of(key0) + Tile::kTileBytes, length - key0);
   }
 
-  // 4. Results, through the stage that the last tile was not in: `stage` after the swap.
+  // 4. Results, through the stage of the tile that never came.
   T* out = p.out + (row0 + warp_row0) * p.out_stride + head * kHeadDim;
-  if (num_rows > 0) attention.store(stage + warp * Tile::kWarpBytes, out, p.out_stride, num_rows);
+  if (num_rows > 0) attention.store(stage_of(key0) + warp * Tile::kWarpBytes, out, p.out_stride, num_rows);
 }
 
 void require(bool holds, const std::string& message) {

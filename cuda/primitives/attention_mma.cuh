@@ -25,9 +25,9 @@ class MmaAttention {
   static constexpr int kRowBytes = kHeadDim * sizeof(T);
 
  public:
-  static constexpr int kRows =
-      16;  // one m16: registers for more are not there at head_dim 128 (q 32, scores 32, out 64)
-  static constexpr int kKeys = 64;  // scores of a tile fill 32 registers
+  /// One m16. At head_dim 128 it has 128 registers in q, scores and out; twice as many rows would spill.
+  static constexpr int kRows = 16;
+  static constexpr int kKeys = 64;  // 32 registers of scores, over which one look at the maximum is spread
   static constexpr bool kQueriesInRegisters = true;
 
   /// `queries`: shared address of this warp's rows.

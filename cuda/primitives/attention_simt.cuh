@@ -22,8 +22,8 @@ class SimtAttention {
   static constexpr int kScoreDepth = 32;
 
  public:
-  static constexpr int kRows = 8;  // of one key read: scores and out of more would need too many registers
-  static constexpr int kKeys = 32;
+  static constexpr int kRows = 8;   // that one read of a key serves; at head_dim 128 they have 64 registers of sums
+  static constexpr int kKeys = 32;  // one for each lane
   static constexpr bool kQueriesInRegisters = false;
 
   __device__ SimtAttention(uint32_t queries, float scale) : queries_(queries), scale_(scale) {
