@@ -2,7 +2,7 @@
 //
 //   word [vocab_size, E],  position [max_position_embeddings, E],  token_type [type_vocab_size, E],  out [T, E]
 //
-//   shared memory:  | gamma [E] | beta [E] | token_type [type_vocab_size, E] |     read once by the block
+//   shared memory:  | parts of sums | gamma [E] | beta [E] | token_type [type_vocab_size, E] |    tables are read once
 //
 //   block b:  group 0 | tokens ...        a group of threads gathers and sums a row in registers (primitives/row.cuh);
 //             group 1 | tokens ...        the groups of one warp have neighbouring tokens, whose ids lie side by side
@@ -31,6 +31,7 @@ struct EmbedParameters {
   int64_t rows, word_stride, position_stride, token_type_stride, out_stride;
   int width;
   int staged_types;  // rows of token_type that go to shared memory: all or none
+  float inverse_width;
   float eps;
 };
 
@@ -40,9 +41,8 @@ constexpr size_t kSharedBudget = 64 << 10;
 template <typename T, typename Shape>
 __global__ void __launch_bounds__(kRowBlockThreads) embed_kernel(EmbedParameters<T> p) {
   constexpr int kVector = 16 / sizeof(T);
-  extern __shared__ uint4 shared[];
-  __shared__ RowSums sums;
-  T* const gamma = reinterpret_cast<T*>(shared);
+  extern __shared__ RowSums sums[];
+  T* const gamma = reinterpret_cast<T*>(sums + 1);
   T* const beta = gamma + p.width;
   T* const staged = beta + p.width;
   copy_by_block(gamma, p.gamma, p.width);
@@ -52,7 +52,7 @@ __global__ void __launch_bounds__(kRowBlockThreads) embed_kernel(EmbedParameters
   }
   __syncthreads();
 
-  RowGroup<Shape::kThreads> group(sums);
+  RowGroup<Shape::kThreads> group(*sums);
   const T* const token_type = p.staged_types > 0 ? staged : p.token_type;
   const int64_t token_type_stride = p.staged_types > 0 ? p.width : p.token_type_stride;
   walk_rows<Shape>(p.rows, [&](int64_t t) {
@@ -61,7 +61,7 @@ __global__ void __launch_bounds__(kRowBlockThreads) embed_kernel(EmbedParameters
     row.load(p.word + p.tokens[here] * p.word_stride);
     row.add(token_type + p.token_types[here] * token_type_stride);
     row.add(p.position + p.positions[here] * p.position_stride);
-    row.standardize(p.width, p.eps);
+    row.standardize(p.inverse_width, p.eps);
     row.store_scaled(gamma, beta, p.out + t * p.out_stride);
   });
 }
@@ -80,6 +80,7 @@ void embed(const Embed& op, Stream stream) {
   const size_t row_bytes = static_cast<size_t>(width) * sizeof(T);
   const size_t all_bytes = (2 + static_cast<size_t>(op.token_type.rows)) * row_bytes;
   const int staged_types = all_bytes <= kSharedBudget ? static_cast<int>(op.token_type.rows) : 0;
+  const size_t shared_bytes = sizeof(RowSums) + (2 + static_cast<size_t>(staged_types)) * row_bytes;
 
   EmbedParameters<T> parameters;
   parameters.tokens = op.tokens;
@@ -98,11 +99,11 @@ void embed(const Embed& op, Stream stream) {
   parameters.out_stride = op.out.stride;
   parameters.width = static_cast<int>(width);
   parameters.staged_types = staged_types;
+  parameters.inverse_width = 1.0f / static_cast<float>(width);
   parameters.eps = static_cast<float>(op.eps);
   with_row_shape("out", width, [&](auto shape) {
     using Shape = decltype(shape);
-    launch(embed_kernel<T, Shape>, row_launch_shape<Shape>(op.out.rows, (2 + staged_types) * row_bytes), stream,
-           parameters);
+    launch(embed_kernel<T, Shape>, row_launch_shape<Shape>(op.out.rows, shared_bytes), stream, parameters);
   });
 }
 

@@ -38,12 +38,12 @@ __global__ void __launch_bounds__(kThreads) l2_normalize_kernel(L2NormalizeParam
       for (int i = 0; i < kVector; ++i) squares[0] += v[i] * v[i];
     }
     group.sum(squares);
-    const float divisor = fmaxf(sqrtf(squares[0]), kLeastNorm);
+    const float scale = 1.0f / fmaxf(sqrtf(squares[0]), kLeastNorm);
     for (int column = group.thread() * kVector; column < p.width; column += kThreads * kVector) {
       float v[kVector];
       load_floats(x + column, v);
 #pragma unroll
-      for (int i = 0; i < kVector; ++i) v[i] /= divisor;
+      for (int i = 0; i < kVector; ++i) v[i] *= scale;
       store_floats(x + column, v);
     }
   }

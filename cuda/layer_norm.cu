@@ -2,7 +2,8 @@
 //
 //   x [T, H] fp32 or T,  y [T, H],  gamma, beta [H]
 //
-//   shared memory:  | gamma [H] | beta [H] |      read once by the block, for all its rows
+//   shared memory:  | parts of sums | gamma [H] | beta [H] |      gamma and beta are read once, for all rows of the
+//   block
 //
 //   block b:  group 0 | rows b, b + blocks * groups, ...          a group of threads holds a row in registers
 //             group 1 | rows b + blocks, ...                      (primitives/row.cuh): read once, written once
@@ -24,6 +25,7 @@ struct LayerNormParameters {
   T* y;
   int64_t rows, x_stride, y_stride;
   int width;
+  float inverse_width;
   float eps;
 };
 
@@ -31,19 +33,18 @@ template <typename T, typename X, typename Shape>
 __global__ void __launch_bounds__(kRowBlockThreads) layer_norm_kernel(LayerNormParameters<T, X> p) {
   // The widest vector of which both x and y move at most 16 bytes.
   constexpr int kVector = 16 / (sizeof(X) > sizeof(T) ? sizeof(X) : sizeof(T));
-  extern __shared__ uint4 shared[];
-  __shared__ RowSums sums;
-  T* const gamma = reinterpret_cast<T*>(shared);
+  extern __shared__ RowSums sums[];
+  T* const gamma = reinterpret_cast<T*>(sums + 1);
   T* const beta = gamma + p.width;
   copy_by_block(gamma, p.gamma, p.width);
   copy_by_block(beta, p.beta, p.width);
   __syncthreads();
 
-  RowGroup<Shape::kThreads> group(sums);
+  RowGroup<Shape::kThreads> group(*sums);
   walk_rows<Shape>(p.rows, [&](int64_t t) {
     Row<Shape, kVector> row(group, t < p.rows ? p.width : 0);
     row.load(p.x + t * p.x_stride);
-    row.standardize(p.width, p.eps);
+    row.standardize(p.inverse_width, p.eps);
     row.store_scaled(gamma, beta, p.y + t * p.y_stride);
   });
 }
@@ -58,10 +59,11 @@ void run(const LayerNorm& op, Stream stream) {
                                              op.x.stride,
                                              op.y.stride,
                                              static_cast<int>(op.x.cols),
+                                             1.0f / static_cast<float>(op.x.cols),
                                              static_cast<float>(op.eps)};
   with_row_shape("x", op.x.cols, [&](auto shape) {
     using Shape = decltype(shape);
-    const auto bytes = 2 * static_cast<size_t>(op.x.cols) * sizeof(T);
+    const auto bytes = sizeof(RowSums) + 2 * static_cast<size_t>(op.x.cols) * sizeof(T);
     launch(layer_norm_kernel<T, X, Shape>, row_launch_shape<Shape>(op.x.rows, bytes), stream, parameters);
   });
 }

@@ -12,14 +12,15 @@
 
 namespace albert_fast::cuda {
 
-/// Calls f(shape) with the RowShape for rows of this width, of which there are few: a thread holds at most 32 numbers,
-/// and at least as many as keep 16 bytes of each of its rows on their way. E = 128 of every published ALBERT fits
-/// exactly, and so do H = 1024, 2048 and 4096. Throws InvalidInputError, naming `argument`, beyond the widest.
+/// Calls f(shape) with the RowShape for rows of this width. A thread has at most 16 numbers, which with two more rows
+/// on their way to be added fit in its 64 registers. Rows of 128 (E of every published ALBERT), 1024, 2048 and 4096 (H)
+/// leave no thread idle. Throws InvalidInputError, naming `argument`, beyond the widest.
 template <typename F>
 void with_row_shape(const char* argument, int64_t width, F f) {
-  using Widest = RowShape<256, 32>;
+  using Widest = RowShape<512, 16>;
   if (width <= RowShape<8, 16>::kMaxWidth) return f(RowShape<8, 16>{});
-  if (width <= RowShape<32, 32>::kMaxWidth) return f(RowShape<32, 32>{});
+  if (width <= RowShape<32, 16>::kMaxWidth) return f(RowShape<32, 16>{});
+  if (width <= RowShape<128, 8>::kMaxWidth) return f(RowShape<128, 8>{});
   if (width <= RowShape<256, 8>::kMaxWidth) return f(RowShape<256, 8>{});
   if (width <= RowShape<256, 16>::kMaxWidth) return f(RowShape<256, 16>{});
   if (width <= Widest::kMaxWidth) return f(Widest{});

@@ -22,11 +22,15 @@ namespace albert_fast::cuda {
 inline constexpr int kWarp = 32;
 
 /// The largest block there is: what a block reads once for all its rows (gamma, beta) is then read the fewest times. It
-/// leaves a thread 64 registers: 32 for the numbers of a row, the rest for addresses.
+/// leaves a thread 64 registers: 16 for the numbers of a row, the rest for what is loaded and for addresses.
 inline constexpr int kRowBlockThreads = 1024;
 
-/// Where the warps of a block leave their parts of sums: two turns of up to two numbers.
-struct RowSums {
+/// That a block has; 0 is __syncthreads.
+inline constexpr int kBlockBarriers = 16;
+
+/// Where the warps of a block leave their parts of sums: two turns of up to two numbers. In dynamic shared memory, it
+/// lies before what else the block keeps there.
+struct alignas(16) RowSums {
   float parts[2][kRowBlockThreads / kWarp][2];
 };
 
@@ -57,7 +61,7 @@ class RowGroup {
   template <int kCount>
   __device__ void sum_warps(float (&v)[kCount]) {
     constexpr int kWarps = kThreads / kWarp;
-    static_assert(kCount <= 2 && kRowBlockThreads / kThreads < 16, "parts and barriers there are");
+    static_assert(kCount <= 2 && kRowBlockThreads / kThreads < kBlockBarriers, "parts and barriers there are");
     const int group = static_cast<int>(threadIdx.x) / kThreads;
     auto& parts = sums_.parts[turn_];
     turn_ ^= 1;
@@ -102,6 +106,13 @@ __device__ void walk_rows(int64_t num_rows, Walk walk) {
   }
 }
 
+/// 1 / sqrt(x) to a rounding or two: the instruction's guess after a step of Newton's method. A true square root and
+/// quotient are function calls, around which registers are saved to memory.
+__device__ inline float inverse_sqrt(float x) {
+  const float guess = rsqrtf(x);
+  return guess + guess * (0.5f - 0.5f * x * guess * guess);
+}
+
 /// A row of which this thread holds kSlots vectors.
 template <typename Shape, int kVector>
 class Row {
@@ -128,16 +139,17 @@ class Row {
     });
   }
 
-  /// This row = (row - mean) / sqrt(var + eps) over `count` numbers, by the corrected two-pass algorithm (Chan, Golub &
-  /// LeVeque 1983, eq. 1.7): differences to a rounded mean are summed too, which gives what its rounding left over.
-  __device__ void standardize(int count, float eps) {
+  /// This row = (row - mean) / sqrt(var + eps) over 1 / inverse_count numbers, by the corrected two-pass algorithm
+  /// (Chan, Golub & LeVeque 1983, eq. 1.7): differences to a rounded mean are summed too, which gives what its rounding
+  /// left over.
+  __device__ void standardize(float inverse_count, float eps) {
     float sum[1] = {};
     each_vector([&](int, float (&v)[kVector]) {
 #pragma unroll
       for (int i = 0; i < kVector; ++i) sum[0] += v[i];
     });
     group_.sum(sum);
-    const float rough = sum[0] / static_cast<float>(count);
+    const float rough = sum[0] * inverse_count;
     float sums[2] = {};  // of differences to `rough`, and of their squares
     each_vector([&](int, float (&v)[kVector]) {
 #pragma unroll
@@ -148,9 +160,9 @@ class Row {
       }
     });
     group_.sum(sums);
-    const float left_over = sums[0] / static_cast<float>(count);
-    const float variance = fmaxf(sums[1] / static_cast<float>(count) - left_over * left_over, 0.0f);
-    const float scale = 1.0f / sqrtf(variance + eps);
+    const float left_over = sums[0] * inverse_count;
+    const float variance = fmaxf(sums[1] * inverse_count - left_over * left_over, 0.0f);
+    const float scale = inverse_sqrt(variance + eps);
     each_vector([&](int, float (&v)[kVector]) {
 #pragma unroll
       for (int i = 0; i < kVector; ++i) v[i] = (v[i] - left_over) * scale;
