@@ -31,6 +31,7 @@ __global__ void __launch_bounds__(kThreads) l2_normalize_kernel(L2NormalizeParam
   for (int64_t row = blockIdx.x; row < p.rows; row += gridDim.x) {
     float* const x = p.x + row * p.stride;
     float squares[1] = {};
+#pragma unroll 2  // loads on their way at once
     for (int column = group.thread() * kVector; column < p.width; column += kThreads * kVector) {
       float v[kVector];
       load_floats(x + column, v);
@@ -38,7 +39,9 @@ __global__ void __launch_bounds__(kThreads) l2_normalize_kernel(L2NormalizeParam
       for (int i = 0; i < kVector; ++i) squares[0] += v[i] * v[i];
     }
     group.sum(squares);
-    const float scale = 1.0f / fmaxf(sqrtf(squares[0]), kLeastNorm);
+    // Asked this way round, NaN goes through.
+    const float scale = squares[0] < kLeastNorm * kLeastNorm ? 1.0f / kLeastNorm : inverse_sqrt(squares[0]);
+#pragma unroll 2  // loads on their way at once
     for (int column = group.thread() * kVector; column < p.width; column += kThreads * kVector) {
       float v[kVector];
       load_floats(x + column, v);

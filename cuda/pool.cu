@@ -1,4 +1,4 @@
-// out[b] = the mean, or the first, of sequence b's rows; zeros if it has none. Or a copy in fp32: every row on its own.
+// out[b] = the mean, or the first, of sequence b's rows; zeros if it has none
 //
 //   x [T, H],  cu_seqlens [B + 1],  out [B, H] fp32
 //
@@ -34,21 +34,20 @@ constexpr int kColumns = kWarp * kVector;
 template <typename T>
 struct PoolParameters {
   const T* x;
-  const int32_t* cu_seqlens;  // null: every row is a sequence
+  const int32_t* cu_seqlens;
   float* out;
   int64_t x_stride, out_stride;
   int width;
-  int tiles;      // of kColumns columns, to a row
   int most_rows;  // of a sequence that are pooled
 };
 
-/// sum = the sum of x[t] at this lane's columns for begin <= t < end
+/// sum = the sum of `count` rows of x at this lane's columns
 template <typename T>
-__device__ void sum_rows(const T* x, int64_t stride, int64_t begin, int64_t end, float (&sum)[kVector]) {
+__device__ void sum_rows(const T* x, int64_t stride, int count, float (&sum)[kVector]) {
 #pragma unroll
   for (int i = 0; i < kVector; ++i) sum[i] = 0;
-#pragma unroll 8  // loads on their way at once
-  for (int64_t t = begin; t < end; ++t) {
+#pragma unroll 4  // loads on their way at once
+  for (int t = 0; t < count; ++t) {
     float v[kVector];
     load_floats<kVector>(x + t * stride, v);
 #pragma unroll
@@ -56,38 +55,45 @@ __device__ void sum_rows(const T* x, int64_t stride, int64_t begin, int64_t end,
   }
 }
 
+/// x / n, rounded once: an approximate quotient, and what it leaves over divided in turn. The division of the language
+/// is a function call, around which registers are saved to memory.
+__device__ inline float quotient(float x, float n) {
+  const float rough = __fdividef(x, n);
+  return fmaf(__fdividef(1.0f, n), fmaf(-rough, n, x), rough);
+}
+
 template <typename T>
 __global__ void __launch_bounds__(kWarps* kWarp) pool_kernel(PoolParameters<T> p) {
   __shared__ float4 sums[kWarps][kWarp];  // [kWarps][kColumns]
-  const int64_t sequence = blockIdx.x / p.tiles;
-  const int first_column = static_cast<int>(blockIdx.x % p.tiles) * kColumns;
+  const int64_t sequence = blockIdx.x;
+  const int first_column = static_cast<int>(blockIdx.y) * kColumns;
   const int lane = static_cast<int>(threadIdx.x) % kWarp, warp = static_cast<int>(threadIdx.x) / kWarp;
   const int lane_column = first_column + lane * kVector;
-  const bool each = p.cu_seqlens == nullptr;
-  const int64_t begin = each ? sequence : p.cu_seqlens[sequence];
-  const int64_t count = each ? 1 : min(p.cu_seqlens[sequence + 1] - begin, static_cast<int64_t>(p.most_rows));
-  const int64_t end = begin + count;
+  const int begin = p.cu_seqlens[sequence];
+  const int count = min(p.cu_seqlens[sequence + 1] - begin, p.most_rows);
 
   const int column = first_column + static_cast<int>(threadIdx.x);  // whose total this thread has, if it is one
   const bool has_column = threadIdx.x < kColumns && column < p.width;
   float total = 0;
-  for (int64_t round = begin; round < end; round += kWarps * kBlockRows) {
+  for (int round = 0; round < count; round += kWarps * kBlockRows) {
     // 1. Each warp sums its block of rows.
-    const int64_t block = round + warp * kBlockRows;
-    float sum[kVector];
-    if (block < end && lane_column < p.width) {
-      sum_rows(p.x + lane_column, p.x_stride, block, min(block + kBlockRows, end), sum);
+    const int first = round + warp * kBlockRows;
+    if (first < count && lane_column < p.width) {
+      float sum[kVector];
+      sum_rows(p.x + (begin + first) * p.x_stride + lane_column, p.x_stride, min(count - first, kBlockRows), sum);
       sums[warp][lane] = make_float4(sum[0], sum[1], sum[2], sum[3]);
     }
     __syncthreads();
     // 2. Each column's sums are added in the order of the rows.
-    const int blocks = static_cast<int>(min((end - round + kBlockRows - 1) / kBlockRows, static_cast<int64_t>(kWarps)));
+    const int blocks = min((count - round + kBlockRows - 1) / kBlockRows, kWarps);
     if (has_column) {
       for (int i = 0; i < blocks; ++i) total += reinterpret_cast<const float*>(sums[i])[threadIdx.x];
     }
-    if (round + kWarps * kBlockRows < end) __syncthreads();
+    if (round + kWarps * kBlockRows < count) __syncthreads();
   }
-  if (has_column) p.out[sequence * p.out_stride + column] = count > 0 ? total / static_cast<float>(count) : 0.0f;
+  if (has_column) {
+    p.out[sequence * p.out_stride + column] = count > 0 ? quotient(total, static_cast<float>(count)) : 0.0f;
+  }
 }
 
 }  // namespace
@@ -98,10 +104,10 @@ void pool(const Pool& op, Stream stream) {
   check_rows("out", op.out);
   const int64_t tiles = (op.out.cols + kColumns - 1) / kColumns;
   const int most_rows = op.pooling == Pooling::kFirst ? 1 : INT32_MAX;
-  const int32_t* cu_seqlens = op.pooling == Pooling::kEach ? nullptr : op.cu_seqlens;
-  launch(pool_kernel<T>, {dim3(static_cast<unsigned>(op.out.rows * tiles)), dim3(kWarps * kWarp)}, stream,
-         PoolParameters<T>{static_cast<const T*>(op.x.data), cu_seqlens, static_cast<float*>(op.out.data), op.x.stride,
-                           op.out.stride, static_cast<int>(op.out.cols), static_cast<int>(tiles), most_rows});
+  launch(pool_kernel<T>, {dim3(static_cast<unsigned>(op.out.rows), static_cast<unsigned>(tiles)), dim3(kWarps * kWarp)},
+         stream,
+         PoolParameters<T>{static_cast<const T*>(op.x.data), op.cu_seqlens, static_cast<float*>(op.out.data),
+                           op.x.stride, op.out.stride, static_cast<int>(op.out.cols), most_rows});
 }
 
 template void pool<float>(const Pool&, Stream);
