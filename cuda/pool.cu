@@ -27,6 +27,9 @@ constexpr int kBlockRows = 32;
 /// 16 warps take the 512 rows of the longest sequence at once.
 constexpr int kWarps = 16;
 
+/// Together 48 warps, as many as any device since sm_80 has room for; 42 registers to a thread.
+constexpr int kResidentBlocks = 3;
+
 /// To a lane; four sums are one 16-byte store to shared memory without bank conflicts.
 constexpr int kVector = 4;
 constexpr int kColumns = kWarp * kVector;
@@ -63,7 +66,7 @@ __device__ inline float quotient(float x, float n) {
 }
 
 template <typename T>
-__global__ void __launch_bounds__(kWarps* kWarp) pool_kernel(PoolParameters<T> p) {
+__global__ void __launch_bounds__(kWarps* kWarp, kResidentBlocks) pool_kernel(PoolParameters<T> p) {
   __shared__ float4 sums[kWarps][kWarp];  // [kWarps][kColumns]
   const int64_t sequence = blockIdx.x;
   const int first_column = static_cast<int>(blockIdx.y) * kColumns;
