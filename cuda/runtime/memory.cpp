@@ -48,10 +48,10 @@ class Ring {
     if (memory_ == nullptr) return false;
     cudaPointerAttributes attributes{};
     const cudaError_t found = cudaPointerGetAttributes(&attributes, memory_);
-    const cudaError_t event = cudaEventQuery(sent_[next_]);
+    const bool pinned = found == cudaSuccess && attributes.type == cudaMemoryTypeHost;
+    const cudaError_t event = pinned ? cudaEventQuery(sent_[next_]) : cudaErrorInvalidResourceHandle;
     cudaGetLastError();  // "not ready" and what a reset left are answers, not errors
-    return found == cudaSuccess && attributes.type == cudaMemoryTypeHost &&
-           (event == cudaSuccess || event == cudaErrorNotReady);
+    return event == cudaSuccess || event == cudaErrorNotReady;
   }
 
   void make() {
