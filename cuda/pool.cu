@@ -1,4 +1,4 @@
-// out[b] = the mean, or the first, of sequence b's rows; zeros if it has none
+// out[b] = the mean, or the first, of sequence b's rows; zeros if it has none. Or every row on its own, in fp32.
 //
 //   x [T, H],  cu_seqlens [B + 1],  out [B, H] fp32
 //
@@ -12,10 +12,13 @@
 //     ...       |  ...                    |    -->       |  ...           |
 //
 // Between steps: a barrier after sums are written, and one after they are read if more rows follow.
+#include <algorithm>
+
 #include "matrix_checks.h"
 #include "ops.h"
 #include "primitives/number.cuh"
 #include "primitives/row.cuh"
+#include "runtime/device.h"
 #include "runtime/launch.h"
 
 namespace albert_fast::cuda {
@@ -33,6 +36,9 @@ constexpr int kResidentBlocks = 3;
 /// To a lane; four sums are one 16-byte store to shared memory without bank conflicts.
 constexpr int kVector = 4;
 constexpr int kColumns = kWarp * kVector;
+
+/// Rows on their own need no more than a warp each; few to a block, so that a short batch spreads.
+constexpr int kWidenWarps = 4;
 
 template <typename T>
 struct PoolParameters {
@@ -99,12 +105,45 @@ __global__ void __launch_bounds__(kWarps* kWarp, kResidentBlocks) pool_kernel(Po
   }
 }
 
+template <typename T>
+struct WidenParameters {
+  const T* x;
+  float* out;
+  int64_t num_rows, x_stride, out_stride;
+  int width;
+};
+
+/// kEach: out[t] = x[t] in fp32. A warp moves a row, its lanes side by side, kVector numbers each.
+template <typename T>
+__global__ void __launch_bounds__(kWidenWarps* kWarp) widen_kernel(WidenParameters<T> p) {
+  const int lane = static_cast<int>(threadIdx.x) % kWarp;
+  const int64_t first = static_cast<int64_t>(blockIdx.x) * kWidenWarps + threadIdx.x / kWarp;
+  for (int64_t t = first; t < p.num_rows; t += static_cast<int64_t>(gridDim.x) * kWidenWarps) {
+#pragma unroll 4  // loads on their way at once
+    for (int j = lane * kVector; j < p.width; j += kColumns) {
+      float v[kVector];
+      load_floats<kVector>(p.x + t * p.x_stride + j, v);
+      *reinterpret_cast<float4*>(p.out + t * p.out_stride + j) = make_float4(v[0], v[1], v[2], v[3]);
+    }
+  }
+}
+
+template <typename T>
+void widen(const Pool& op, Stream stream) {
+  const int64_t most = int64_t{device_limits().multiprocessors} * (2048 / (kWidenWarps * kWarp));  // threads of one
+  const int64_t blocks = std::min<int64_t>((op.out.rows + kWidenWarps - 1) / kWidenWarps, most);
+  launch(widen_kernel<T>, {dim3(static_cast<unsigned>(blocks)), dim3(kWidenWarps * kWarp)}, stream,
+         WidenParameters<T>{static_cast<const T*>(op.x.data), static_cast<float*>(op.out.data), op.out.rows,
+                            op.x.stride, op.out.stride, static_cast<int>(op.out.cols)});
+}
+
 }  // namespace
 
 template <typename T>
 void pool(const Pool& op, Stream stream) {
   check_rows("x", op.x);
   check_rows("out", op.out);
+  if (op.pooling == Pooling::kEach) return widen<T>(op, stream);
   const int64_t tiles = (op.out.cols + kColumns - 1) / kColumns;
   const int most_rows = op.pooling == Pooling::kFirst ? 1 : INT32_MAX;
   launch(pool_kernel<T>, {dim3(static_cast<unsigned>(op.out.rows), static_cast<unsigned>(tiles)), dim3(kWarps * kWarp)},
