@@ -9,6 +9,7 @@ import logging
 import sys
 from pathlib import Path
 
+from albert_fast.errors import AlbertFastError
 from bench.machine import describe
 
 COMMANDS = {
@@ -22,7 +23,7 @@ COMMANDS = {
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command; returns the exit code, 1 when something that must hold did not."""
+    """Run one command; returns the exit code: 1 when something that must hold did not, 2 when it cannot run here."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     for name, text in COMMANDS.items():
@@ -34,7 +35,11 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     logging.getLogger("albert_fast").setLevel(logging.ERROR)  # random weights are what is asked for here
     machine = describe()
-    tables = options.run(options)
+    try:
+        tables = options.run(options)
+    except AlbertFastError as error:
+        print(f"bench: {error}", file=sys.stderr)
+        return 2
     print("\n\n".join([machine, *(table.markdown() for table in tables)]))
     if options.json:
         record = {"command": options.command, "machine": machine, "tables": [t.record() for t in tables]}

@@ -1,4 +1,4 @@
-"""Each op with its buffers, its cost, and torch's op on the same data."""
+"""Each op with its cost, its buffers, and torch's op on the same data."""
 
 from __future__ import annotations
 
@@ -13,256 +13,220 @@ import torch
 from cases import AttentionCase, LinearCase, RowsCase
 from torch.nn import functional as F
 
-from albert_fast import _core
 from albert_fast.config import AlbertConfig
 from bench.cases import attention_cases, linear_case, products, rows_cases
-from bench.machine import rotation
+from bench.device import Device
 
-Array = np.ndarray[Any, Any]
-Named = tuple[str, Callable[[], "Contest"]]
+Tensor = torch.Tensor
 
 EPS = 1e-12
-ALLOWED_DIFFERENCE = 1e-4
-"""Relative L2 between two float32 results: far above rounding, far below a wrong kernel."""
+ALLOWED_DIFFERENCE = {"float32": 1e-4, "float16": 5e-3, "bfloat16": 3e-2}
+"""Relative L2 between two results: far above a few roundings to the dtype, far below a wrong kernel."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two calls whose results hold the same numbers. Each call takes the next of ``copies`` sets of buffers."""
+
+    copies: int
+    ours: Callable[[], Tensor]
+    torch: Callable[[], Tensor]
 
 
 @dataclass(frozen=True)
 class Contest:
-    """One op on one shape. Each call takes the next of ``copies`` sets of buffers."""
+    """One op on one shape; its buffers are there once ``prepare`` is called."""
 
     op: str
     shape: str
+    size: str  # what tells it from the op's other shapes
     flops: float
     nbytes: float  # every operand once
-    copies: int
-    ours: Callable[[], object]
-    our_result: Callable[[], Array]
-    torch: Callable[[], object]
-    torch_result: Callable[[], Array]
+    prepare: Callable[[], Pair]
 
 
-def _normal(*shape: int) -> Array:
-    return np.random.default_rng(sum(shape)).standard_normal(shape, np.float32)
-
-
-def _poisoned(*shape: int) -> Array:
-    return np.full(shape, np.nan, np.float32)
+def contests(device: Device, model: str, tokens: tuple[int, ...]) -> Iterator[Contest]:
+    """Every op at the shapes of a model."""
+    for make in (_linear_contests, _attention_contests, _rows_contests):
+        yield from make(device, model, tokens)
 
 
 class _Weights:
-    """Of one product: the largest thing here, so made once and used for every T."""
+    """Of one product: the largest thing here, so made when first used and kept for every T."""
 
-    def __init__(self, ops: _core.Ops, n: int, k: int) -> None:
-        self.copies = rotation(4 * n * k)
-        scale = np.float32(k**-0.5)
-        self.plain = [torch.from_numpy(_normal(n, k) * scale) for _ in range(self.copies)]
-        self.packed = [_core.PackedWeight(ops, weight.numpy()) for weight in self.plain]
-        self.bias = _normal(n)
+    def __init__(self, device: Device, n: int, k: int) -> None:
+        self._device, self._shape = device, (n, k)
+        self.copies = device.rotation(device.dtype.itemsize * n * k)
+        self.plain: list[Tensor] = []
+        self.ours: list[Any] = []
+
+    def prepare(self) -> None:
+        if not self.plain:
+            scale = self._shape[1] ** -0.5
+            self.plain = [self._device.normal(*self._shape).mul_(scale) for _ in range(self.copies)]
+            self.ours = [self._device.weight(weight) for weight in self.plain]
 
 
-def linear_contests(ops: _core.Ops, threads: int, model: str, tokens: tuple[int, ...]) -> Iterator[Named]:
+def _linear_contests(device: Device, model: str, tokens: tuple[int, ...]) -> Iterator[Contest]:
     """The four products of a layer, with the epilogues they have there."""
+    item, sum_item = device.dtype.itemsize, device.sum_dtype.itemsize
     for product, n, k in products(model):
-        weights: list[_Weights] = []
-
-        def make(case: LinearCase, op: str, weights: list[_Weights] = weights) -> Contest:
-            if not weights:
-                weights.append(_Weights(ops, case.n, case.k))
-            return _linear(ops, threads, case, op, weights[0])
-
+        weights = _Weights(device, n, k)
         for t in tokens:
-            case, op = linear_case(product, t, n, k), f"linear {product}"
-            yield f"{op} {t}x{n}x{k}", partial(make, case, op)
+            case = linear_case(product, t, n, k)
+            written = (item + sum_item) * t * n if case.residual else item * t * n
+            yield Contest(
+                f"linear {product}",
+                f"{t}x{n}x{k}",
+                str(t),
+                flops=2.0 * t * n * k,
+                nbytes=item * (t * k + n * k + n) + written,
+                prepare=partial(_linear, device, case, weights),
+            )
 
 
-def _linear(ops: _core.Ops, threads: int, case: LinearCase, op: str, weights: _Weights) -> Contest:
-    x, residual = _normal(case.t, case.k), _normal(case.t, case.n) if case.residual else None
-    out, torch_out = _poisoned(case.t, case.n), torch.from_numpy(_poisoned(case.t, case.n))
-    packed, plain = cycle(weights.packed), cycle(weights.plain)
-    torch_x, torch_bias = torch.from_numpy(x), torch.from_numpy(weights.bias)
-    torch_residual = None if residual is None else torch.from_numpy(residual)
-    results = [torch_out]
+def _linear(device: Device, case: LinearCase, weights: _Weights) -> Pair:
+    weights.prepare()
+    x, bias = device.normal(case.t, case.k), device.normal(case.n)
+    residual = device.normal(case.t, case.n) if case.residual else None
+    out = device.poisoned(case.t, case.n, dtype=device.sum_dtype if case.residual else device.dtype)
+    torch_out = device.poisoned(case.t, case.n)
+    packed, plain = cycle(weights.ours), cycle(weights.plain)
+    our_x, our_bias, our_out = map(device.array, (x, bias, out))
+    our_residual = None if residual is None else device.array(residual)
 
-    def ours() -> None:
-        ops.linear(x, next(packed), weights.bias, case.activation, residual, out=out, num_threads=threads)
+    def ours() -> Tensor:
+        linear = device.ops.linear
+        linear(our_x, next(packed), our_bias, case.activation, our_residual, out=our_out, **device.arguments)
+        return out
 
-    def theirs() -> None:
-        y = torch.addmm(torch_bias, torch_x, next(plain).T, out=torch_out)
+    def theirs() -> Tensor:
+        y = torch.addmm(bias, x, next(plain).T, out=torch_out)
         if case.activation == "gelu_new":
             y = F.gelu(y, approximate="tanh")
-        results[0] = y if torch_residual is None else y.add_(torch_residual)
+        return y if residual is None else y.add_(residual)
 
-    nbytes = sum(array.nbytes for array in (x, out, weights.bias)) + 4 * case.n * case.k
-    return Contest(
-        op,
-        f"{case.t}x{case.n}x{case.k}",
-        flops=2.0 * case.t * case.n * case.k,
-        nbytes=nbytes + (0 if residual is None else residual.nbytes),
-        copies=weights.copies,
-        ours=ours,
-        our_result=lambda: out,
-        torch=theirs,
-        torch_result=lambda: results[0].numpy(),
-    )
+    return Pair(weights.copies, ours, theirs)
 
 
-def attention_contests(ops: _core.Ops, threads: int, model: str, tokens: tuple[int, ...]) -> Iterator[Named]:
+def _attention_contests(device: Device, model: str, tokens: tuple[int, ...]) -> Iterator[Contest]:
     """Sequences of one length; torch reads the same strided queries, keys and values as in transformers."""
     for case in attention_cases(model):
-        yield f"attention {_attention_shape(case)}", partial(_attention, ops, threads, case)
+        batch, length, hidden = len(case.lengths), case.lengths[0], case.num_heads * case.head_dim
+        yield Contest(
+            "attention",
+            f"{batch}x{length}, {case.num_heads} heads of {case.head_dim}",
+            f"{batch}x{length}",
+            flops=4.0 * batch * length * length * hidden,
+            nbytes=device.dtype.itemsize * batch * length * 4 * hidden,
+            prepare=partial(_attention, device, case),
+        )
 
 
-def _attention_shape(case: AttentionCase) -> str:
-    return f"{len(case.lengths)}x{case.lengths[0]}, {case.num_heads} heads of {case.head_dim}"
-
-
-def _attention(ops: _core.Ops, threads: int, case: AttentionCase) -> Contest:
+def _attention(device: Device, case: AttentionCase) -> Pair:
     batch, length = len(case.lengths), case.lengths[0]
-    rows, hidden = batch * length, case.num_heads * case.head_dim
-    copies = rotation(4 * rows * 4 * hidden)
-    inputs = [_normal(rows, 3 * hidden) for _ in range(copies)]
-    out, cu_seqlens = _poisoned(rows, hidden), case.cu_seqlens
-    split = [
-        torch.from_numpy(qkv).view(batch, length, 3, case.num_heads, case.head_dim).permute(2, 0, 3, 1, 4)
-        for qkv in inputs
-    ]
-    our_inputs, torch_inputs = cycle(inputs), cycle(split)
-    results: list[torch.Tensor] = []
+    rows, hidden, cu_seqlens = batch * length, case.num_heads * case.head_dim, case.cu_seqlens
+    copies = device.rotation(device.dtype.itemsize * rows * 4 * hidden)
+    inputs, out = [device.normal(rows, 3 * hidden) for _ in range(copies)], device.poisoned(rows, hidden)
+    heads = (batch, length, 3, case.num_heads, case.head_dim)
+    our_inputs, our_out = cycle(list(map(device.array, inputs))), device.array(out)
+    torch_inputs = cycle([qkv.view(heads).permute(2, 0, 3, 1, 4) for qkv in inputs])
 
-    def theirs() -> None:
-        q, k, v = next(torch_inputs)
-        results[:] = [F.scaled_dot_product_attention(q, k, v)]
+    def ours() -> Tensor:
+        device.ops.attention(next(our_inputs), cu_seqlens, case.num_heads, out=our_out, **device.arguments)
+        return out
 
-    return Contest(
-        "attention",
-        _attention_shape(case),
-        flops=4.0 * batch * length * length * hidden,
-        nbytes=4.0 * rows * 4 * hidden,
-        copies=copies,
-        ours=lambda: ops.attention(next(our_inputs), cu_seqlens, case.num_heads, out=out, num_threads=threads),
-        our_result=lambda: out,
-        torch=theirs,
-        torch_result=lambda: results[0].transpose(1, 2).reshape(rows, hidden).numpy(),
-    )
+    def theirs() -> Tensor:
+        return F.scaled_dot_product_attention(*next(torch_inputs)).transpose(1, 2)
+
+    return Pair(copies, ours, theirs)
 
 
-def rows_contests(ops: _core.Ops, threads: int, model: str, tokens: tuple[int, ...]) -> Iterator[Named]:
+def _rows_contests(device: Device, model: str, tokens: tuple[int, ...]) -> Iterator[Contest]:
     """The ops that go over rows: layer_norm, embed, pool, l2_normalize."""
     config = AlbertConfig.preset(model)
+    item, sum_item = device.dtype.itemsize, device.sum_dtype.itemsize
     wide, narrow = rows_cases(config.hidden_size, tokens), rows_cases(config.embedding_size, tokens)
-    for op, cases in ((_layer_norm, wide), (_embed, narrow), (_pool, wide), (_l2_normalize, wide)):
-        for case in cases:
-            extra = (config,) if op is _embed else ()
-            yield f"{op.__name__[1:]} {case.t}x{case.h}", partial(op, ops, threads, case, *extra)
+
+    def contest(op: str, case: RowsCase, flops: float, nbytes: float, prepare: Callable[..., Pair]) -> Contest:
+        make = partial(prepare, device, case, device.rotation(nbytes))
+        return Contest(op, f"{case.t}x{case.h}", str(case.t), flops * case.t * case.h, nbytes, make)
+
+    for case in wide:
+        yield contest("layer_norm", case, 8.0, 2 * item * (case.t + 1) * case.h, _layer_norm)
+    for case in narrow:
+        # Rows of word and of position, outputs; one row of token_type, gamma, beta; three ids for each token.
+        rows = 2 * case.t + min(case.t, config.max_position_embeddings) + 3
+        yield contest("embed", case, 10.0, item * rows * case.h + 12 * case.t, partial(_embed, config))
+    for case in wide:
+        yield contest("pool", case, 1.0, (item * case.t + sum_item) * case.h, _pool)
+    for case in wide:
+        yield contest("l2_normalize", case, 3.0, 2 * sum_item * case.t * case.h, _l2_normalize)
 
 
-def _layer_norm(ops: _core.Ops, threads: int, case: RowsCase) -> Contest:
-    copies = rotation(8 * case.t * case.h)
-    x, out, torch_out = _normal(copies, case.t, case.h), _poisoned(copies, case.t, case.h), torch.empty(0)
-    gamma, beta = _normal(case.h), _normal(case.h)
-    ours, theirs = cycle(zip(x, out, strict=True)), cycle(torch.from_numpy(x))
-    torch_gamma, torch_beta = torch.from_numpy(gamma), torch.from_numpy(beta)
-    results = [torch_out]
+def _layer_norm(device: Device, case: RowsCase, copies: int) -> Pair:
+    x, out = device.normal(copies, case.t, case.h), device.poisoned(copies, case.t, case.h)
+    gamma, beta = device.normal(case.h), device.normal(case.h)
+    our_gamma, our_beta = device.array(gamma), device.array(beta)
+    ours, theirs = cycle([(device.array(a), device.array(b), b) for a, b in zip(x, out, strict=True)]), cycle(x)
 
-    def call() -> None:
-        source, target = next(ours)
-        ops.layer_norm(source, gamma, beta, EPS, out=target, num_threads=threads)
+    def call() -> Tensor:
+        source, target, result = next(ours)
+        device.ops.layer_norm(source, our_gamma, our_beta, EPS, out=target, **device.arguments)
+        return result
 
-    def call_torch() -> None:
-        results[0] = F.layer_norm(next(theirs), (case.h,), torch_gamma, torch_beta, EPS)
-
-    return Contest(
-        "layer_norm",
-        f"{case.t}x{case.h}",
-        flops=8.0 * case.t * case.h,
-        nbytes=8.0 * case.t * case.h,
-        copies=copies,
-        ours=call,
-        our_result=lambda: out[-1],
-        torch=call_torch,
-        torch_result=lambda: results[0].numpy(),
-    )
+    return Pair(copies, call, lambda: F.layer_norm(next(theirs), (case.h,), gamma, beta, EPS))
 
 
-def _embed(ops: _core.Ops, threads: int, case: RowsCase, config: AlbertConfig) -> Contest:
-    copies, width = rotation(8 * case.t * case.h), case.h
+def _embed(config: AlbertConfig, device: Device, case: RowsCase, copies: int) -> Pair:
+    width = case.h
     ids = np.random.default_rng(0).integers(config.vocab_size, size=(copies, case.t), dtype=np.int32)
     positions = np.arange(case.t, dtype=np.int32) % config.max_position_embeddings
     types = np.zeros(case.t, np.int32)
-    word, position = _normal(config.vocab_size, width), _normal(config.max_position_embeddings, width)
-    kind = _normal(config.type_vocab_size, width)
-    gamma, beta, out = _normal(width), _normal(width), _poisoned(case.t, width)
-    ours, theirs = cycle(ids), cycle(torch.from_numpy(ids))
-    torch_word, torch_position, torch_kind = map(torch.from_numpy, (word, position, kind))
-    torch_gamma, torch_beta = map(torch.from_numpy, (gamma, beta))
-    torch_positions, torch_types = torch.from_numpy(positions), torch.from_numpy(types)
-    results = [torch.empty(0)]
+    sizes = (config.vocab_size, config.max_position_embeddings, config.type_vocab_size)
+    word, position, kind = (device.normal(size, width) for size in sizes)
+    gamma, beta, out = device.normal(width), device.normal(width), device.poisoned(case.t, width)
+    our_weights = [device.array(tensor) for tensor in (word, position, kind, gamma, beta)]
+    our_out = device.array(out)
+    torch_positions, torch_types = device.indices(positions), device.indices(types)
+    ours, theirs = cycle(ids), cycle(device.indices(ids))
 
-    def call_torch() -> None:
-        total = F.embedding(next(theirs), torch_word) + F.embedding(torch_types, torch_kind)
-        total += F.embedding(torch_positions, torch_position)
-        results[0] = F.layer_norm(total, (width,), torch_gamma, torch_beta, EPS)
+    def call() -> Tensor:
+        device.ops.embed(next(ours), positions, types, *our_weights, EPS, out=our_out, **device.arguments)
+        return out
 
-    return Contest(
-        "embed",
-        f"{case.t}x{width}",
-        flops=10.0 * case.t * width,
-        nbytes=4.0 * case.t * (3 * width + 3),  # word and position rows, output; both token types stay in cache
-        copies=copies,
-        ours=lambda: ops.embed(
-            next(ours), positions, types, word, position, kind, gamma, beta, EPS, out=out, num_threads=threads
-        ),
-        our_result=lambda: out,
-        torch=call_torch,
-        torch_result=lambda: results[0].numpy(),
-    )
+    def call_torch() -> Tensor:
+        total = F.embedding(next(theirs), word) + F.embedding(torch_types, kind)
+        total += F.embedding(torch_positions, position)
+        return F.layer_norm(total, (width,), gamma, beta, EPS)
+
+    return Pair(copies, call, call_torch)
 
 
-def _pool(ops: _core.Ops, threads: int, case: RowsCase) -> Contest:
-    copies = rotation(4 * case.t * case.h)
-    x, out = _normal(copies, case.t, case.h), _poisoned(1, case.h)
+def _pool(device: Device, case: RowsCase, copies: int) -> Pair:
+    x, out = device.normal(copies, case.t, case.h), device.poisoned(1, case.h, dtype=device.sum_dtype)
     cu_seqlens = np.array([0, case.t], np.int32)
-    ours, theirs = cycle(x), cycle(torch.from_numpy(x))
-    results = [torch.empty(0)]
+    ours, theirs, our_out = cycle(list(map(device.array, x))), cycle(x), device.array(out)
 
-    def call_torch() -> None:
-        results[0] = next(theirs).mean(0, keepdim=True)
+    def call() -> Tensor:
+        device.ops.pool(next(ours), cu_seqlens, "mean", out=our_out, **device.arguments)
+        return out
 
-    return Contest(
-        "pool",
-        f"{case.t}x{case.h}",
-        flops=1.0 * case.t * case.h,
-        nbytes=4.0 * (case.t + 1) * case.h,
-        copies=copies,
-        ours=lambda: ops.pool(next(ours), cu_seqlens, "mean", out=out, num_threads=threads),
-        our_result=lambda: out,
-        torch=call_torch,
-        torch_result=lambda: results[0].numpy(),
-    )
+    return Pair(copies, call, lambda: next(theirs).mean(0, keepdim=True, dtype=device.sum_dtype))
 
 
-def _l2_normalize(ops: _core.Ops, threads: int, case: RowsCase) -> Contest:
+def _l2_normalize(device: Device, case: RowsCase, copies: int) -> Pair:
     """In place on both sides, so from the second round on the rows have length 1 already."""
-    copies = rotation(4 * case.t * case.h)
-    x = _normal(copies, case.t, case.h)
-    torch_x = torch.from_numpy(x.copy())
-    ours, theirs = cycle(x), cycle(torch_x)
+    x = device.normal(copies, case.t, case.h, dtype=device.sum_dtype)
+    ours, theirs = cycle([(device.array(rows), rows) for rows in x]), cycle(x.clone())
 
-    def call_torch() -> None:
+    def call() -> Tensor:
+        rows, result = next(ours)
+        device.ops.l2_normalize(rows, **device.arguments)
+        return result
+
+    def call_torch() -> Tensor:
         rows = next(theirs)
-        F.normalize(rows, out=rows)
+        return F.normalize(rows, out=rows)
 
-    return Contest(
-        "l2_normalize",
-        f"{case.t}x{case.h}",
-        flops=3.0 * case.t * case.h,
-        nbytes=8.0 * case.t * case.h,
-        copies=copies,
-        ours=lambda: ops.l2_normalize(next(ours), num_threads=threads),
-        our_result=lambda: x[-1],
-        torch=call_torch,
-        torch_result=lambda: torch_x[-1].numpy(),
-    )
-
-
-CONTESTS = (linear_contests, attention_contests, rows_contests)
+    return Pair(copies, call, call_torch)

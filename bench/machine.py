@@ -27,27 +27,33 @@ _STREAM_CACHES = 8  # the sum over memory is as long as this many last level cac
 
 @dataclass(frozen=True)
 class Limits:
-    """What the machine can do with some number of threads."""
+    """What a device can do, and how that was measured."""
 
-    flops: float  # float32 operations a second
-    bandwidth: float  # bytes read from memory a second
+    flops: float  # operations a second
+    bandwidth: float  # bytes of memory a second
+    flops_from: str
+    bandwidth_from: str
 
     def seconds(self, flops: float, nbytes: float) -> float:
         """The shortest time in which an op could be done."""
         return max(flops / self.flops, nbytes / self.bandwidth)
 
-    def note(self, threads: int) -> str:
+    def note(self) -> str:
         """What was measured, and how."""
         return (
-            f"Limits with {threads} threads, the best of this run: {self.flops / 1e9:.0f} GFLOP/s (the"
-            " fastest product of cache-resident operands, ours or torch's),"
-            f" {self.bandwidth / 1e9:.1f} GB/s (the fastest sum or matrix-vector product over memory)."
+            f"Limits, the best of this run: {self.flops / 1e9:,.0f} GFLOP/s ({self.flops_from}),"
+            f" {self.bandwidth / 1e9:,.1f} GB/s ({self.bandwidth_from})."
         )
 
 
 def measure_limits(ops: _core.Ops, threads: int) -> Limits:
     """Run small products and long sums, ours and torch's, and take the best of each."""
-    return Limits(_peak_flops(ops, threads), _peak_bandwidth(ops, threads))
+    return Limits(
+        _peak_flops(ops, threads),
+        _peak_bandwidth(ops, threads),
+        f"the fastest product of cache-resident operands, ours or torch's, {threads} threads",
+        "the fastest sum or matrix-vector product over memory",
+    )
 
 
 def _peak_flops(ops: _core.Ops, threads: int) -> float:
@@ -90,11 +96,6 @@ def cache_bytes() -> int:
     units = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
     found = [re.fullmatch(r"(\d+)([KMG])", path.read_text().strip()) for path in sizes]
     return max((int(match[1]) * units[match[2]] for match in found if match), default=_DEFAULT_CACHE)
-
-
-def rotation(nbytes: int) -> int:
-    """How many copies of an op's data make a round trip through them miss every cache."""
-    return max(1, -(-2 * cache_bytes() // max(nbytes, 1)))
 
 
 def set_threads(threads: int | None) -> int:

@@ -55,7 +55,7 @@ def run(options: argparse.Namespace) -> list[Table]:
     theirs = twin(ours)
     limits = measure_limits(_core.Ops(), threads)
     title = f"{options.model} against transformers (sdpa, float32), {threads} threads"
-    table = Table(title, COLUMNS, notes=[limits.note(threads)])
+    table = Table(title, COLUMNS, notes=[limits.note()])
     for case, lengths in cases.items():
         print(f"bench: {case}", file=sys.stderr)
         _measure(table, case, lengths, Contestants(ours, theirs, threads), limits, options.rounds)

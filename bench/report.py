@@ -17,6 +17,7 @@ class Table:
     rows: list[tuple[Cell, ...]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
+    facts: dict[str, Cell] = field(default_factory=dict)  # for programs: what the notes say in words
 
     def add(self, *cells: Cell) -> None:
         """Append a row."""
@@ -36,7 +37,8 @@ class Table:
     def record(self) -> dict[str, Any]:
         """The same as plain values, numbers unrounded."""
         rows = [dict(zip(self.columns, row, strict=True)) for row in self.rows]
-        return {"title": self.title, "rows": rows, "notes": self.notes, "failures": self.failures}
+        remarks = {"notes": self.notes, "failures": self.failures, "facts": self.facts}
+        return {"title": self.title, "rows": rows, **remarks}
 
 
 def show(cell: Cell) -> str:

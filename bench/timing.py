@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from statistics import median
 
 Call = Callable[[], object]
@@ -24,11 +25,20 @@ def interleave(calls: Mapping[str, Call], rounds: int) -> Times:
     machine. Calls must have been warmed up already as far as their data go.
     """
     counts = {name: _calls_per_sample(call) for name, call in calls.items()}
-    times: Times = {name: [] for name in calls}
+
+    def settled(name: str) -> float:
+        time.sleep(SETTLE_SECONDS)
+        return _sample(calls[name], counts[name])
+
+    return take_turns({name: partial(settled, name) for name in calls}, rounds)
+
+
+def take_turns(samplers: Mapping[str, Callable[[], float]], rounds: int) -> Times:
+    """One sample of each in every round, the order of every other round reversed."""
+    times: Times = {name: [] for name in samplers}
     for number in range(rounds):
-        for name in list(calls) if number % 2 == 0 else reversed(list(calls)):
-            time.sleep(SETTLE_SECONDS)
-            times[name].append(_sample(calls[name], counts[name]))
+        for name in list(samplers) if number % 2 == 0 else reversed(list(samplers)):
+            times[name].append(samplers[name]())
     return times
 
 

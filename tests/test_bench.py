@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
+import fake_gpu
 import numpy as np
 import pytest
 
@@ -59,7 +60,7 @@ def run(bench, capsys, tmp_path, *arguments: str) -> tuple[int, list[list[dict]]
 
 
 def test_kernels_measures_every_op(bench, capsys, tmp_path):
-    arguments = ("kernels", "--models", "tiny", "--tokens", "1,5", "--rounds", "2", "--threads", "1")
+    arguments = ("kernels", "--device", "cpu", "--models", "tiny", "--tokens", "1,5", "--rounds", "2", "--threads", "1")
     code, [rows], printed = run(bench, capsys, tmp_path, *arguments)
     assert code == 0
     assert "Failed" not in printed
@@ -72,7 +73,18 @@ def test_kernels_measures_every_op(bench, capsys, tmp_path):
 
 
 def test_kernels_takes_an_instruction_set_and_a_filter(bench, capsys, tmp_path):
-    arguments = ("--isa", "portable", "--models", "tiny", "--tokens", "3", "--filter", "linear ffn 3x")
+    arguments = (
+        "--device",
+        "cpu",
+        "--isa",
+        "portable",
+        "--models",
+        "tiny",
+        "--tokens",
+        "3",
+        "--filter",
+        "linear ffn 3x",
+    )
     code, [rows], printed = run(bench, capsys, tmp_path, "kernels", *arguments, "--rounds", "1")
     assert code == 0
     assert [(row["op"], row["shape"]) for row in rows] == [("linear ffn", "3x64x32")]
@@ -82,10 +94,105 @@ def test_kernels_takes_an_instruction_set_and_a_filter(bench, capsys, tmp_path):
 def test_a_kernel_that_computes_something_else_fails(bench, capsys, tmp_path, monkeypatch):
     contests = importlib.import_module("bench.kernel_contests")
     monkeypatch.setattr(contests.F, "layer_norm", lambda x, *_: x + 1)
-    arguments = ("--models", "tiny", "--tokens", "3", "--filter", "layer_norm", "--rounds", "1")
+    arguments = ("--device", "cpu", "--models", "tiny", "--tokens", "3", "--filter", "layer_norm", "--rounds", "1")
     code, _, printed = run(bench, capsys, tmp_path, "kernels", *arguments)
     assert code == 1
     assert "**Failed:** layer_norm 3x32: relative difference to torch" in printed
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16", "float32"])
+def test_kernels_on_a_gpu(bench, capsys, tmp_path, monkeypatch, dtype):
+    fake_gpu.install(monkeypatch)
+    arguments = ("--models", "tiny", "--tokens", "1,5", "--rounds", "2", "--dtype", dtype)
+    code, [rows], printed = run(bench, capsys, tmp_path, "kernels", *arguments)
+    assert code == 0, printed
+    assert len(rows) == 4 * 2 + 3 + 4 * 2
+    assert f"Fake, {dtype}" in printed
+    assert "3 multiprocessors" in printed
+    assert "In 0 of" in printed
+    item = 4 if dtype == "float32" else 2
+    [qkv], [ffn_output] = (
+        [row for row in rows if (row["op"], row["shape"]) == case]
+        for case in (("linear qkv", "5x96x32"), ("linear ffn_output", "5x32x64"))
+    )
+    assert qkv["µs"] == pytest.approx(1e6 * fake_gpu.SECONDS)
+    assert qkv["torch / ours"] == pytest.approx(1)
+    assert qkv["TFLOP/s"] == pytest.approx(2 * 5 * 96 * 32 / fake_gpu.SECONDS / 1e12)
+    assert qkv["FLOP/byte"] == pytest.approx(2 * 5 * 96 * 32 / (item * (5 * 32 + 5 * 96 + 96 + 96 * 32)))
+    sums = 4 * 5 * 32  # written in float32, whatever is read
+    read = item * (5 * 64 + 32 + 32 * 64 + 5 * 32)
+    assert ffn_output["GB/s"] == pytest.approx((read + sums) / fake_gpu.SECONDS / 1e9)
+    [facts] = [table["facts"] for table in json.loads((tmp_path / "numbers.json").read_text())["tables"]]
+    assert facts["limit FLOP/s"] == pytest.approx(2 * 64**3 / fake_gpu.SECONDS)
+    assert facts["limit byte/s"] == pytest.approx(2 * (1 << 20) / fake_gpu.SECONDS)
+
+
+def test_a_gpu_call_comes_after_a_flush_and_is_late_if_the_gpu_waited(bench, monkeypatch):
+    fake_gpu.install(monkeypatch)
+    order: list[str] = []
+    clock = importlib.import_module("bench.cuda_device").EventClock(lambda: order.append("flush"))
+    times = clock.interleave({name: lambda name=name: order.append(name) for name in "ab"}, rounds=2)
+    assert times == {name: pytest.approx([fake_gpu.SECONDS] * 2) for name in "ab"}
+    assert order[0::2] == ["flush"] * (len(order) // 2)
+    assert "".join(order[1::2]) == "aaabbb" + "aaabbb" + "bbbaaa"  # three calls a sample, one sample for nothing
+    assert (clock.calls, clock.late) == (18, 0)
+    monkeypatch.setattr(fake_gpu.Event, "query", lambda self: True)
+    clock.best_seconds(lambda: None)
+    assert clock.late == clock.calls - 18
+
+
+def test_what_cannot_be_timed_is_refused(bench, capsys, monkeypatch):
+    def refused(*arguments: str) -> str:
+        assert bench.main(["kernels", *arguments]) == 2
+        return capsys.readouterr().err
+
+    device = importlib.import_module("bench.cuda_device")
+    monkeypatch.setattr(device.cuda, "why_not", lambda: "no driver")
+    assert re.search(r"got 'cuda', expected .*: no driver; .*kernels --static", refused("--device", "cuda"))
+    monkeypatch.setattr(device.cuda, "why_not", lambda: None)
+    monkeypatch.setattr(device.torch.cuda, "is_available", lambda: False)
+    assert re.search(r"torch .* sees no GPU; .*kernels --static", refused("--device", "cuda"))
+    monkeypatch.setattr(device, "is_loaded", lambda symbol: symbol == "emulator_take_report")
+    assert re.search(r"emulator, where times mean nothing; .*kernels --static", refused("--device", "cuda"))
+    assert "dtype: got 'float16' on the CPU, expected 'float32'" in refused("--device", "cpu", "--dtype", "float16")
+    assert "expected a file that ends in .svg or .png" in refused("--plot", "roofline.txt")
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    assert "pip install 'albert_fast[bench]'" in refused("--plot", "roofline.svg")
+
+
+def test_libraries_are_known_by_what_they_export(bench):
+    is_loaded = importlib.import_module("bench.cuda_device").is_loaded
+    assert is_loaded("PyInit__core")
+    assert not is_loaded("emulator_takes_nothing")
+
+
+@pytest.mark.parametrize("suffix", ["svg", "png"])
+def test_kernels_draws_a_roofline(bench, capsys, tmp_path, suffix):
+    pytest.importorskip("matplotlib", reason="the [bench] extra is not installed")
+    path = tmp_path / f"roofline.{suffix}"
+    arguments = ("--device", "cpu", "--models", "tiny", "--tokens", "3,5", "--rounds", "1", "--filter", "l")
+    code, [rows], _ = run(bench, capsys, tmp_path, "kernels", *arguments, "--plot", str(path))
+    assert code == 0
+    if suffix == "png":
+        assert path.read_bytes().startswith(b"\x89PNG")
+        return
+    texts = re.findall(r"<text[^>]*>([^<]*)</text>", path.read_text())
+    assert {"limits, measured", "GFLOP/s", *(row["op"] for row in rows)} <= set(texts)
+    assert texts.count("5") == sum(row["shape"].startswith("5x") for row in rows)
+    assert any(text.startswith("tiny, cpu/") for text in texts)
+
+
+def test_labels_of_a_plot_keep_apart(bench):
+    roofline = importlib.import_module("bench.roofline")
+    anchors = [(100 + 9 * i, 100 + 7 * (i % 3)) for i in range(12)]
+    legend = roofline.Box(200, 130, 40, 30)
+    boxes = roofline.place(anchors, [(14, 8)] * len(anchors), 6, [legend])
+    marks = [roofline.Box(x, y, 6, 6) for x, y in anchors]
+    assert all(box.overlap(other) == 0 for box in boxes for other in (*marks, legend))
+    assert all(a.overlap(b) == 0 for i, a in enumerate(boxes) for b in boxes[:i])
+    assert roofline.Box(0, 0, 4, 4).overlap(roofline.Box(3, 2, 4, 2)) == 1 * 1
+    crowd = roofline.place([(0, 0)] * 200, [(14, 8)] * 200, 6)
+    assert len(crowd) == 200  # where there is no room, labels overlap rather than be left out
 
 
 def test_model_compares_with_transformers(bench, capsys, tmp_path):
