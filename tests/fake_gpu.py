@@ -66,7 +66,7 @@ class Ops:
         self._write(out, y.transpose(1, 2).reshape(out.shape), self.dtype, stream)
 
     def embed(self, tokens, positions, types, word, position, kind, gamma, beta, eps, *, out, stream) -> None:
-        total = sum(table.float()[ids] for table, ids in ((word, tokens), (position, positions), (kind, types)))
+        total = sum(table[ids].float() for table, ids in ((word, tokens), (position, positions), (kind, types)))
         self._write(out, F.layer_norm(total, out.shape[1:], gamma.float(), beta.float(), eps), self.dtype, stream)
 
     def pool(self, x, cu_seqlens, pooling, *, out, stream) -> None:
@@ -86,7 +86,7 @@ def install(monkeypatch: Any) -> None:
     monkeypatch.setattr(device.CudaDevice, "place", "cpu")
     monkeypatch.setattr(device.cuda, "why_not", lambda: None)
     monkeypatch.setattr(device._core, "Ops", Ops)
-    properties = SimpleNamespace(name="Fake", L2_cache_size=1 << 16, multi_processor_count=3, total_memory=5 * 10**9)
+    properties = SimpleNamespace(name="Fake", L2_cache_size=1 << 12, multi_processor_count=3, total_memory=5 * 10**9)
     for name, value in {
         "Event": Event,
         "is_available": lambda: True,

@@ -24,7 +24,9 @@ SMALL_CACHE = 1 << 16
 def bench(monkeypatch) -> ModuleType:
     """``bench.__main__`` with caches pretended to be small and samples short, so that little is done."""
     monkeypatch.syspath_prepend(str(ROOT))
-    monkeypatch.setattr(importlib.import_module("bench.machine"), "cache_bytes", lambda: SMALL_CACHE)
+    machine = importlib.import_module("bench.machine")
+    monkeypatch.setattr(machine, "cache_bytes", lambda: SMALL_CACHE)
+    monkeypatch.setattr(machine, "_RESIDENT_PRODUCTS", ((64, 64, 64),))
     timing = importlib.import_module("bench.timing")
     monkeypatch.setattr(timing, "MIN_SAMPLE_SECONDS", 1e-4)
     monkeypatch.setattr(timing, "SETTLE_SECONDS", 0.0)
@@ -100,10 +102,10 @@ def test_a_kernel_that_computes_something_else_fails(bench, capsys, tmp_path, mo
     assert "**Failed:** layer_norm 3x32: relative difference to torch" in printed
 
 
-@pytest.mark.parametrize("dtype", ["bfloat16", "float16", "float32"])
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
 def test_kernels_on_a_gpu(bench, capsys, tmp_path, monkeypatch, dtype):
     fake_gpu.install(monkeypatch)
-    arguments = ("--models", "tiny", "--tokens", "1,5", "--rounds", "2", "--dtype", dtype)
+    arguments = ("--models", "tiny", "--tokens", "1,5", "--rounds", "1", "--dtype", dtype)
     code, [rows], printed = run(bench, capsys, tmp_path, "kernels", *arguments)
     assert code == 0, printed
     assert len(rows) == 4 * 2 + 3 + 4 * 2
@@ -166,20 +168,25 @@ def test_libraries_are_known_by_what_they_export(bench):
     assert not is_loaded("emulator_takes_nothing")
 
 
-@pytest.mark.parametrize("suffix", ["svg", "png"])
-def test_kernels_draws_a_roofline(bench, capsys, tmp_path, suffix):
+def test_kernels_draws_a_roofline(bench, capsys, tmp_path):
     pytest.importorskip("matplotlib", reason="the [bench] extra is not installed")
-    path = tmp_path / f"roofline.{suffix}"
-    arguments = ("--device", "cpu", "--models", "tiny", "--tokens", "3,5", "--rounds", "1", "--filter", "l")
+    path = tmp_path / "roofline.svg"
+    arguments = ("--device", "cpu", "--models", "tiny", "--tokens", "3,5", "--rounds", "1", "--filter", "_")
     code, [rows], _ = run(bench, capsys, tmp_path, "kernels", *arguments, "--plot", str(path))
     assert code == 0
-    if suffix == "png":
-        assert path.read_bytes().startswith(b"\x89PNG")
-        return
     texts = re.findall(r"<text[^>]*>([^<]*)</text>", path.read_text())
-    assert {"limits, measured", "GFLOP/s", *(row["op"] for row in rows)} <= set(texts)
-    assert texts.count("5") == sum(row["shape"].startswith("5x") for row in rows)
+    assert {"limits, measured", "GFLOP/s", "linear ffn_output", "layer_norm", "l2_normalize"} <= set(texts)
+    assert texts.count("5") == sum(row["shape"].startswith("5x") for row in rows) == 3
     assert any(text.startswith("tiny, cpu/") for text in texts)
+
+
+def test_a_roofline_as_a_picture(bench, tmp_path):
+    pytest.importorskip("matplotlib", reason="the [bench] extra is not installed")
+    roofline = importlib.import_module("bench.roofline")
+    limits = importlib.import_module("bench.machine").Limits(1e12, 1e11, "", "")
+    panel = roofline.Panel("one", limits, ("TFLOP/s", 1e12), [roofline.Mark("pool", "7", 0.5, 4e10)])
+    roofline.draw(tmp_path / "roofline.png", [panel, roofline.Panel("none", limits, ("TFLOP/s", 1e12))])
+    assert (tmp_path / "roofline.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_labels_of_a_plot_keep_apart(bench):
@@ -191,8 +198,8 @@ def test_labels_of_a_plot_keep_apart(bench):
     assert all(box.overlap(other) == 0 for box in boxes for other in (*marks, legend))
     assert all(a.overlap(b) == 0 for i, a in enumerate(boxes) for b in boxes[:i])
     assert roofline.Box(0, 0, 4, 4).overlap(roofline.Box(3, 2, 4, 2)) == 1 * 1
-    crowd = roofline.place([(0, 0)] * 200, [(14, 8)] * 200, 6)
-    assert len(crowd) == 200  # where there is no room, labels overlap rather than be left out
+    crowd = roofline.place([(0, 0)] * 50, [(14, 8)] * 50, 6)
+    assert len(crowd) == 50  # where there is no room, labels overlap rather than be left out
 
 
 def test_model_compares_with_transformers(bench, capsys, tmp_path):
