@@ -10,11 +10,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from cases import AttentionCase, LinearCase, RowsCase
 from torch.nn import functional as F
 
 from albert_fast.config import AlbertConfig
-from bench.cases import attention_cases, linear_case, products, rows_cases
+from bench.cases import AttentionCase, LinearCase, RowsCase, attention_cases, linear_case, products, rows_cases
 from bench.device import Device
 
 Tensor = torch.Tensor

@@ -11,6 +11,7 @@ from typing import Any
 
 from albert_fast.errors import InvalidInputError, MissingDependencyError
 from bench.machine import Limits
+from bench.report import show
 
 FORMATS = (".svg", ".png")
 _SHAPES = "osD^vPX*h"
@@ -96,9 +97,8 @@ def _draw_limits(axes: Any, panel: Panel) -> None:
     rates = [limits.flops, *(mark.rate for mark in panel.marks)]
     left, right = min(intensities) / _MARGIN, max(intensities) * _MARGIN
     roof = [(left, left * limits.bandwidth), (ridge, limits.flops), (right, limits.flops)]
-    axes.plot([x for x, _ in roof], [y / scale for _, y in roof], color="black", linewidth=1, label="limits, measured")
-    text = f"{limits.flops / scale:,.3g} {unit}, {limits.bandwidth / 1e9:,.3g} GB/s"
-    axes.annotate(text, (right, limits.flops / scale), (-5, 4), textcoords="offset points", ha="right", fontsize=8)
+    measured = f"measured limits: {show(limits.flops / scale)} {unit}, {show(limits.bandwidth / 1e9)} GB/s"
+    axes.plot([x for x, _ in roof], [y / scale for _, y in roof], color="black", linewidth=1, label=measured)
     axes.set(
         xscale="log",
         yscale="log",
