@@ -1,4 +1,7 @@
-"""Every op alone, on the shapes of published models, against torch's own op and the limits of the machine."""
+"""Every op alone, on the shapes of published models, against torch's own op and the limits of the machine.
+
+With ``--static``, the CUDA kernels instead, from their machine code: no GPU is needed.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,7 @@ from bench import roofline
 from bench.cases import TOKENS
 from bench.machine import Limits
 from bench.report import Table, percent
+from bench.targets import TARGETS
 from bench.timing import ratio
 
 if TYPE_CHECKING:
@@ -45,10 +49,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tokens", default=",".join(map(str, TOKENS)), help="rows T, comma separated")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--plot", type=Path, metavar="FILE", help="also draw a roofline: .svg or .png")
+    static = parser.add_argument_group("CUDA kernels, without running them")
+    static.add_argument("--static", action="store_true", help="registers, memory, main loops of the machine code")
+    static.add_argument("--targets", default=",".join(map(str, TARGETS)), help="compute capabilities, comma separated")
+    static.add_argument("--library", type=Path, help="a backend built for these targets; built here by default")
+    static.add_argument("--counters", type=Path, help="launches, as the emulator counted them, in JSON")
+    static.add_argument("--update", action="store_true", help="expect what was found from now on")
 
 
 def run(options: argparse.Namespace) -> list[Table]:
-    """One table for each model."""
+    """One table for each model, or for each target."""
+    if options.static:
+        from bench.static import tables
+
+        targets = [int(target) for target in options.targets.split(",")]
+        return tables(targets, options.library, options.counters, options.update)
     if options.plot:
         roofline.check(options.plot)
     device = open_device(options)
