@@ -60,10 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> list[Table]:
     """One table for each model, or for each target."""
     if options.static:
-        from bench.static import tables
-
-        targets = [int(target) for target in options.targets.split(",")]
-        return tables(targets, options.library, options.counters, options.update)
+        return _static_tables(options)
     if options.plot:
         roofline.check(options.plot)
     device = open_device(options)
@@ -77,6 +74,17 @@ def run(options: argparse.Namespace) -> list[Table]:
     if options.plot:
         roofline.draw(options.plot, panels)
     return tables
+
+
+def _static_tables(options: argparse.Namespace) -> list[Table]:
+    from bench.cubins import ToolMissingError
+    from bench.static import tables
+
+    targets = [int(target) for target in options.targets.split(",")]
+    try:
+        return tables(targets, options.library, options.counters, options.update)
+    except ToolMissingError as error:
+        sys.exit(f"bench: {error}")
 
 
 def open_device(options: argparse.Namespace) -> Device:
