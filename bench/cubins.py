@@ -75,6 +75,7 @@ def find_compiler() -> str:
 def build(target: int) -> Path:
     """The backend's library with machine code and PTX of one target, up to date, in ``build/static``."""
     folder = _BUILD / f"sm_{target}"
+    print(f"bench: building the CUDA backend for sm_{target} in {folder}", file=sys.stderr)
     if not (folder / "CMakeCache.txt").is_file():
         _output(
             *("cmake", "-S", str(ROOT), "-B", str(folder), "-DALBERT_FAST_CUDA=ON", "-DALBERT_FAST_PYTHON=OFF"),
