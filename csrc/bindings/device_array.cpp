@@ -60,8 +60,9 @@ void DeviceArray::hand_over(Stream stream) {
 }
 
 DeviceArray DeviceArray::from_numpy(const Ops& ops, const py::array& array, Stream stream) {
-  const py::array_t<float, py::array::c_style> values = py::array_t<float, py::array::c_style>::ensure(array);
-  if (!values) throw py::error_already_set();
+  using Floats = py::array_t<float, py::array::c_style | py::array::forcecast>;
+  const Floats values = Floats::ensure(array);
+  if (!values) throw InvalidInputError("array: got " + describe(array) + ", expected numbers");
   DeviceArray result(ops, {values.shape(), values.shape() + values.ndim()});
   std::vector<char> stored(result.nbytes());
   std::ignore = to_stored(ops.dtype, values.data(), result.size(), stored.data());  // not finite is as good as any

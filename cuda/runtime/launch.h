@@ -24,7 +24,8 @@ template <typename Parameters>
 void launch(void (*kernel)(Parameters), const LaunchShape& shape, Stream stream, Parameters parameters) {
   if (shape.grid.x == 0 || shape.grid.y == 0 || shape.grid.z == 0) return;
   const auto* function = reinterpret_cast<const void*>(kernel);
-  constexpr size_t kSharedByDefault = 48 << 10;  // what a kernel may use without asking
+  // What a kernel may use without asking. Kernels here have static or dynamic shared memory, never both.
+  constexpr size_t kSharedByDefault = 48 << 10;
   if (shape.shared_bytes > kSharedByDefault) {
     check(cudaFuncSetAttribute(function, cudaFuncAttributeMaxDynamicSharedMemorySize,
                                static_cast<int>(shape.shared_bytes)),
