@@ -20,11 +20,11 @@ from pathlib import Path
 
 from bench.machine import ROOT
 from bench.sass import Function, parse
+from bench.targets import SHARED_RESERVED
 
 _BUILD = ROOT / "build" / "static"
 _TOOLKIT = "/usr/local/cuda/bin"
-_RESERVED_FROM = 90  # from this target on, a kernel's static shared memory includes what the system reserves
-_RESERVED_SHARED = 1 << 10
+_COUNTS_RESERVED_FROM = 90  # from this target on, static shared memory includes what the system reserves of a block
 
 _USAGE = re.compile(r"Function (\S+):\s*REG:(\d+) STACK:(\d+) SHARED:(\d+) LOCAL:(\d+)")
 _ENTRY = re.compile(r"\.entry ([\w$]+)\(.*?\)(.*?)^\s*\{(.*?)^\s*\}", re.MULTILINE | re.DOTALL)
@@ -135,11 +135,13 @@ def _sources(ptx: str) -> dict[str, _Source]:
 
 def _kernel(name: str, source: _Source, usage: tuple[int, ...], code: Function, target: int) -> Kernel:
     registers, stack, shared, local = usage
+    if target >= _COUNTS_RESERVED_FROM:
+        shared = max(shared - SHARED_RESERVED, 0)  # 0 where no kernel of the file has shared memory
     return Kernel(
         name,
         registers,
         stack + local,
-        shared - (_RESERVED_SHARED if target >= _RESERVED_FROM else 0),
+        shared,
         source.takes_dynamic_shared,
         source.threads,
         source.least_blocks,

@@ -234,6 +234,12 @@ def test_what_a_kernel_asks_for_stands_in_its_ptx():
     assert cubins._sources(PTX) == {"_Z1fv": cubins._Source(128, 2, True), "_Z1gv": cubins._Source(None, 1, False)}
 
 
+@pytest.mark.parametrize(("target", "counted", "static_shared"), [(80, 512, 512), (90, 1536, 512), (90, 0, 0)])
+def test_shared_memory_that_is_the_systems_is_not_the_kernels(target, counted, static_shared):
+    source = cubins._Source(128, 1, False)
+    assert cubins._kernel("f", source, (32, 0, counted, 0), listing("EXIT"), target).static_shared == static_shared
+
+
 def figures(**changes: object) -> static.Figures:
     function = listing("MOV R0, R1", "HMMA.16816.F32 R8, R4, R6, R8", "@P0 BRA 0x10", "EXIT")
     kernel = cubins.Kernel("f<bf16>", 100, 0, 0, True, 128, 4, function)
