@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import numpy.typing as npt
 
 if TYPE_CHECKING:
@@ -14,24 +16,41 @@ class NumpyDestination:
     """Results are NumPy arrays, of float32 or float64."""
 
     stream: int = 0
+    """The ``cudaStream_t`` that the work is to be queued on."""
 
     def room(self, rows: int, cols: int, dtype: str) -> Any:
-        """An array [rows, cols] to be written to, or None: the core makes one on the host."""
+        """What the core shall write [rows, cols] to; None: a new array of its own, on the host."""
         return None
+
+    def empty(self, rows: int, cols: int, dtype: str) -> Any:
+        """An uninitialised [rows, cols], for results to be assigned to."""
+        return np.empty((rows, cols), dtype)
+
+    def finite_rows(self, rows: Any) -> npt.NDArray[np.bool_]:
+        """Which rows hold neither NaN nor infinity; [n], on the host."""
+        return np.asarray(np.isfinite(rows).all(axis=1))
+
+    def split(self, rows: Any, offsets: npt.NDArray[np.integer[Any]]) -> list[Any]:
+        """Rows [T, H] cut at ``offsets``; each part has memory of its own."""
+        return [part.copy() for part in np.split(rows, offsets)]
+
+    def concatenate(self, parts: Sequence[Any]) -> Any:
+        """Parts [n, H], end to end."""
+        return np.concatenate(parts)
 
     def pad(self, batch: RaggedBatch, rows: Any) -> Any:
         """Rows [T, H] as [B, S, H], zeros where the batch has no token."""
         return self.finish(batch.to_padded(rows))
 
-    def finish(self, array: npt.NDArray[Any]) -> Any:
-        """What the caller gets for an array of the core's."""
+    def finish(self, array: Any) -> Any:
+        """What the caller gets for an array made here."""
         return array
 
 
 class HostTorchDestination(NumpyDestination):
     """Results are torch tensors over the memory of NumPy arrays."""
 
-    def finish(self, array: npt.NDArray[Any]) -> Any:
+    def finish(self, array: Any) -> Any:
         """A tensor that shares the array's memory."""
         import torch
 
@@ -52,6 +71,24 @@ class DeviceTorchDestination(NumpyDestination):
         import torch
 
         return torch.empty((rows, cols), dtype=getattr(torch, dtype), device=self.device)
+
+    def empty(self, rows: int, cols: int, dtype: str) -> Any:
+        """The same."""
+        return self.room(rows, cols, dtype)
+
+    def finite_rows(self, rows: Any) -> npt.NDArray[np.bool_]:
+        """Waits for the rows."""
+        return np.asarray(rows.isfinite().all(dim=1).cpu())
+
+    def split(self, rows: Any, offsets: npt.NDArray[np.integer[Any]]) -> list[Any]:
+        """Rows [T, H] cut at ``offsets``; each part has memory of its own."""
+        return [part.clone() for part in rows.tensor_split(offsets.tolist())]
+
+    def concatenate(self, parts: Sequence[Any]) -> Any:
+        """Parts [n, H], end to end."""
+        import torch
+
+        return torch.cat(list(parts))
 
     def pad(self, batch: RaggedBatch, rows: Any) -> Any:
         """Rows [T, H] as [B, S, H], zeros where the batch has no token."""
@@ -75,3 +112,11 @@ def destination_like(given: Any, device: str) -> NumpyDestination:
     if device == "cuda" and given.is_cuda:
         return DeviceTorchDestination(given.device)
     return HostTorchDestination()
+
+
+def torch_destination(device: str) -> NumpyDestination:
+    """Tensors where the model is, as far as this torch has that device."""
+    import torch
+
+    on_device = device == "cuda" and torch.cuda.is_available()
+    return DeviceTorchDestination("cuda") if on_device else HostTorchDestination()

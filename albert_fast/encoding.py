@@ -7,6 +7,7 @@ neither the window nor the budget shows in the result, in any bit: both are free
 
 from __future__ import annotations
 
+import importlib.util
 import math
 import os
 import threading
@@ -20,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .batching import RaggedBatch, pack
+from .destination import NumpyDestination, torch_destination
 from .errors import CheckpointError, InvalidInputError, InvalidTypeError, MissingDependencyError
 
 if TYPE_CHECKING:
@@ -79,9 +81,10 @@ class EncodeOptions:
 class Encoder:
     """A model with options: an iterable of texts becomes windows of features, in order."""
 
-    def __init__(self, model: Model, options: EncodeOptions) -> None:
+    def __init__(self, model: Model, options: EncodeOptions, to: NumpyDestination | None = None) -> None:
         options.check(model)
         self.model = model
+        self.to = to or NumpyDestination()
         self.options = options
         self.batch_tokens = options.batch_tokens or DEFAULT_BATCH_TOKENS
 
@@ -109,10 +112,12 @@ class Encoder:
 
     def _encode_window(self, window: list[Text], first_index: int, progress: Any) -> FloatArray | list[FloatArray]:
         sequences = self._tokenize(window, first_index)
-        pooled = np.empty((len(window), self.model.config.hidden_size), self.model.features_dtype)
+        width, dtype = self.model.config.hidden_size, self.model.features_dtype
+        pooled = self.to.empty(len(window), width, dtype)
         ragged: dict[int, FloatArray] = {}
         for group in pack([len(ids) for ids, _ in sequences], self.batch_tokens):
             batch = RaggedBatch.from_sequences([sequences[i] for i in group])
+            count = batch.num_tokens if self.options.pooling is None else batch.num_sequences
             rows = self.model.encode_ragged(
                 batch.tokens,
                 batch.cu_seqlens,
@@ -121,11 +126,12 @@ class Encoder:
                 pooling=self.options.pooling,
                 normalize=self.options.normalize,
                 num_threads=self.options.num_threads,
+                out=self.to.room(count, width, dtype),
+                stream=self.to.stream,
             )
             self._check_finite(rows, batch, group, first_index)
             if self.options.pooling is None:
-                parts = np.split(rows, batch.cu_seqlens[1:-1])
-                ragged.update((i, part.copy()) for i, part in zip(group, parts, strict=True))
+                ragged.update(zip(group, self.to.split(rows, batch.cu_seqlens[1:-1]), strict=True))
             else:
                 pooled[group] = rows
             if progress is not None:
@@ -143,7 +149,7 @@ class Encoder:
         )
 
     def _check_finite(self, rows: FloatArray, batch: RaggedBatch, group: list[int], first_index: int) -> None:
-        finite = np.isfinite(rows).all(axis=1)
+        finite = self.to.finite_rows(rows)
         if finite.all():
             return
         row = int(np.argmin(finite))
@@ -211,7 +217,7 @@ def encode(
             faster; the result stays the same.
         num_threads: threads to use; by default all processors that this process may run on.
         show_progress: show a progress bar; None shows it on a terminal once the work has taken a few seconds.
-        return_tensors: ``"np"``, or ``"pt"`` for torch tensors.
+        return_tensors: ``"np"``, or ``"pt"`` for torch tensors, which for a model on CUDA stay there.
         device: where a model given by name is loaded, ``"auto"`` by default: CUDA if it is there, else the CPU.
         dtype: of the weights and activations of a model given by name, ``"auto"`` by default: bfloat16 on CUDA,
             float32 on the CPU.
@@ -227,15 +233,15 @@ def encode(
         MissingDependencyError: ``return_tensors="pt"`` without torch.
     """
     options = EncodeOptions(pooling, max_length, truncation, normalize, batch_tokens, num_threads)
-    convert = _converter(return_tensors)
+    _check_return_tensors(return_tensors)
     texts = _checked(texts)
-    encoder = Encoder(resolve_model(model, device, dtype), options)
+    encoder = _encoder(resolve_model(model, device, dtype), options, return_tensors)
     with progress_bar(_count(texts), show_progress) as progress:
         windows = encoder.windows(texts, progress=progress)
         if pooling is None:
-            return [convert(features) for window in windows for features in window]
+            return [encoder.to.finish(features) for window in windows for features in window]
         total = len(texts) if isinstance(texts, Sequence) else None
-        return convert(_join(windows, total, encoder.model))
+        return encoder.to.finish(_join(windows, total, encoder))
 
 
 def encode_iter(
@@ -261,14 +267,14 @@ def encode_iter(
         Features [H] for each text, or [length, H] with ``pooling=None``.
     """
     options = EncodeOptions(pooling, max_length, truncation, normalize, batch_tokens, num_threads)
-    convert = _converter(return_tensors)
+    _check_return_tensors(return_tensors)
     texts = _checked(texts)
-    encoder = Encoder(resolve_model(model, device, dtype), options)
+    encoder = _encoder(resolve_model(model, device, dtype), options, return_tensors)
 
     def stream() -> Iterator[Any]:
         with progress_bar(_count(texts), show_progress) as progress:
             for window in encoder.windows(texts, progress=progress):
-                yield from (convert(features) for features in window)
+                yield from map(encoder.to.finish, window)
 
     return stream()
 
@@ -283,12 +289,15 @@ def _checked(texts: str | Iterable[Any]) -> Iterable[Any]:
     return texts
 
 
-def _join(windows: Iterator[Any], total: int | None, model: Model) -> FloatArray:
+def _encoder(model: Model, options: EncodeOptions, return_tensors: str) -> Encoder:
+    return Encoder(model, options, torch_destination(model.device) if return_tensors == "pt" else None)
+
+
+def _join(windows: Iterator[Any], total: int | None, encoder: Encoder) -> Any:
     """One array of all windows; written in place when the number of texts is known."""
-    shape = (total or 0, model.config.hidden_size)
-    joined = np.empty(shape, model.features_dtype)
+    joined = encoder.to.empty(total or 0, encoder.model.config.hidden_size, encoder.model.features_dtype)
     if total is None:
-        return np.concatenate([joined, *windows])
+        return encoder.to.concatenate([joined, *windows])
     done = 0
     for window in windows:
         joined[done : done + len(window)] = window
@@ -296,18 +305,13 @@ def _join(windows: Iterator[Any], total: int | None, model: Model) -> FloatArray
     return joined
 
 
-def _converter(return_tensors: str) -> Any:
-    if return_tensors == "np":
-        return lambda array: array
-    if return_tensors != "pt":
+def _check_return_tensors(return_tensors: str) -> None:
+    if return_tensors not in ("np", "pt"):
         raise InvalidInputError(f"return_tensors: got {return_tensors!r}, expected 'np' or 'pt'")
-    try:
-        from torch import from_numpy
-    except ImportError as error:
+    if return_tensors == "pt" and importlib.util.find_spec("torch") is None:
         raise MissingDependencyError(
             "return_tensors: 'pt' needs torch, which is not installed; pip install 'albert_fast[torch]'"
-        ) from error
-    return from_numpy
+        )
 
 
 def progress_bar(total: int | None, show_progress: bool | None, *, initial: int = 0) -> Any:

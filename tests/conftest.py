@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 from collections.abc import Iterator
@@ -21,6 +22,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         choices=("auto", "cuda", "emulated"),
         help="what runs the CUDA tests: a GPU, the PTX emulator, or (auto) a GPU if there is one",
     )
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Builds what CUDA tests need before the first test, whose time limit is not meant for compilers."""
+    wanted = any("cuda_device" in getattr(item, "fixturenames", ()) for item in session.items)
+    if not wanted or session.config.option.collectonly or not _emulates(session.config):
+        return
+    with contextlib.suppress(emulated.CannotBuildError):  # the fixture says so, to each test
+        emulated.build()
+
+
+def _emulates(config: pytest.Config) -> bool:
+    choice = config.getoption("--device")
+    return choice == "emulated" or (choice == "auto" and _core.cuda_unavailable_reason() != "")
 
 
 @pytest.fixture(autouse=True)
@@ -52,11 +67,9 @@ class CudaDevice:
 
 @pytest.fixture(scope="session")
 def cuda_device(request: pytest.FixtureRequest) -> CudaDevice:
-    choice = request.config.getoption("--device")
-    reason = _core.cuda_unavailable_reason()
-    if choice == "cuda" and reason:
-        pytest.fail(f"--device cuda: {reason}")
-    if choice != "emulated" and not reason:
+    if not _emulates(request.config):
+        if reason := _core.cuda_unavailable_reason():
+            pytest.fail(f"--device cuda: {reason}")
         return CudaDevice(None)
     try:
         return CudaDevice(emulated.build())

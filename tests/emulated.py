@@ -45,7 +45,8 @@ def build() -> Path:
         raise CannotBuildError(f"the emulated CUDA backend cannot be built: no {tool}")
     if not (BUILD / "CMakeCache.txt").is_file():
         generator = ["-G", "Ninja"] if shutil.which("ninja") else []
-        _run("cmake", "-S", str(ROOT), "-B", str(BUILD), *generator, *CONFIGURE)
+        strict = ["-DALBERT_FAST_WERROR=ON"] if os.environ.get("ALBERT_FAST_REQUIRE_CUDA_TESTS") else []
+        _run("cmake", "-S", str(ROOT), "-B", str(BUILD), *generator, *CONFIGURE, *strict)
     jobs = str(len(os.sched_getaffinity(0)))
     _run("cmake", "--build", str(BUILD), "--target", "albert_fast_cuda_emulated", "--parallel", jobs)
     return LIBRARY
