@@ -19,7 +19,7 @@ Table make_table() {
   add(decode_dot, {"dp4a"});
   add(decode_function_unit, {"ex2", "lg2", "rcp", "rsqrt", "sqrt", "sin", "cos", "tanh"});
   add(decode_bits, {"and", "or", "xor", "not", "cnot", "shl", "shr", "shf", "lop3", "prmt", "bfe", "bfi", "popc", "clz",
-                    "brev", "bfind"});
+                    "brev", "bfind", "bmsk"});
   add(decode_compare, {"setp"});
   add(decode_set, {"set"});
   add(decode_select, {"selp", "slct"});

@@ -38,14 +38,22 @@ void run_aligned(Warp& w, const Instruction& i) {
 }
 
 /// Runs once all lanes of the member mask are there; until then, those that are wait. True if the group changed.
+/// Lanes that name other members than the first lane does stay behind: they run it among themselves afterwards.
 bool run_converging(Warp& w, const Instruction& i) {
   const int first = std::countr_zero(w.mask);
-  const uint32_t members = w.lanes<uint32_t>(i.b[0])[first];
+  const uint32_t* named = w.lanes<uint32_t>(i.b[0]);
+  const uint32_t members = named[first];
+  uint32_t agree = 0;
+  for (int l = 0; l < 32; ++l) agree |= static_cast<uint32_t>(named[l] == members) << l;
+  const uint32_t behind = w.mask & ~agree;
+  each_lane(behind, [&](int l) { w.lane_pc[l] = w.pc; });
+  w.group &= ~behind;
+  w.mask &= agree;
   if (w.mask & ~members) {
     w.block->report(w, i, std::countr_zero(w.mask & ~members), "a lane that its own member mask leaves out", "");
   }
   uint32_t here = w.mask;
-  each_lane(w.parked, [&](int l) { here |= static_cast<uint32_t>(w.lane_pc[l] == w.pc) << l; });
+  each_lane(w.parked & agree, [&](int l) { here |= static_cast<uint32_t>(w.lane_pc[l] == w.pc) << l; });
   const uint32_t missing = members & w.exists & ~here;
   if (missing & w.alive) {
     each_lane(w.mask, [&](int l) { w.lane_pc[l] = w.pc; });
@@ -57,13 +65,13 @@ bool run_converging(Warp& w, const Instruction& i) {
   if (missing) {
     w.block->report(w, i, first, "a member mask that names lanes which have ended", "");
   }
-  const bool joined = here != w.mask;
+  const bool changed = behind || here != w.mask;
   w.parked &= ~here;
   w.group |= here;
   w.mask = here;
   i.run(w, i);
   ++w.pc;
-  return joined;
+  return changed;
 }
 
 void run_exit(Warp& w) {

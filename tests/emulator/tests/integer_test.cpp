@@ -70,6 +70,13 @@ TEST_CASE("logic and shifts; a shift by the width or more empties") {
 }
 
 TEST_CASE("bit fields and counts") {
+  const auto ones = [](uint32_t position, uint32_t length) {
+    uint32_t mask = 0;
+    for (uint64_t bit = position; bit < std::min(uint64_t{position} + length, uint64_t{32}); ++bit) mask |= 1u << bit;
+    return mask;
+  };
+  binary<uint32_t>("bmsk.clamp.b32", ones);
+  binary<uint32_t>("bmsk.wrap.b32", [&](uint32_t p, uint32_t n) { return ones(p % 32, n % 32); });
   check_bits<uint32_t, uint32_t, uint32_t, uint32_t>(
       "popc.b32 %d, %a;", [](uint32_t a, uint32_t, uint32_t) { return static_cast<uint32_t>(std::popcount(a)); });
   check_bits<uint32_t, uint64_t, uint32_t, uint32_t>(

@@ -64,6 +64,24 @@ TEST_CASE("lanes wait for those that their member mask names, wherever these com
   for (int l = 0; l < 32; ++l) CHECK(y.d[l] == y.a[l ^ 1] + ((l ^ 1) % 2 ? 7 : 9));
 }
 
+TEST_CASE("lanes with other member masks work among themselves, at one instruction") {
+  const std::string halves = "and.b32 %r1, %r0, 16; mov.u32 %r2, 0xffff; shl.b32 %r2, %r2, %r1;";
+  const auto sums = run_lanes(halves + "redux.sync.add.s32 %d, %a, %r2;", words());
+  const auto votes = run_lanes(halves + "setp.lt.u32 %p1, %r0, 3; vote.sync.ballot.b32 %d, %p1, %r2;", words());
+  const auto shuffled = run_lanes(halves + "shfl.sync.bfly.b32 %d, %a, 1, 31, %r2;", words());
+  // The upper half of each quarter comes later, by another path.
+  const auto parted = run_lanes(halves + "and.b32 %r3, %r0, 4; setp.eq.u32 %p1, %r3, 0; @%p1 bra JOIN; nanosleep.u32 1;"
+                                         "\nJOIN: redux.sync.add.s32 %d, %a, %r2;",
+                                words());
+  for (int l = 0; l < 32; ++l) {
+    const int half = l / 16 * 16;
+    CHECK(sums.d[l] == std::accumulate(&sums.a[half], &sums.a[half] + 16, 0u));
+    CHECK(votes.d[l] == (l < 16 ? 7u : 0u));
+    CHECK(shuffled.d[l] == shuffled.a[l ^ 1]);
+    CHECK(parted.d[l] == std::accumulate(&parted.a[half], &parted.a[half] + 16, 0u));
+  }
+}
+
 TEST_CASE("a table of branches") {
   const auto y = run_lanes(
       "and.b32 %r1, %a, 1; mov.u32 %d, 5; TABLE: .branchtargets FIRST, SECOND; brx.idx %r1, TABLE;\n"

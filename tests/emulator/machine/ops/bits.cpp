@@ -131,6 +131,15 @@ void run_bfind(Warp& w, const Instruction& i) {
   });
 }
 
+/// bmsk d, position, length: ones in that field alone.
+template <bool kWrap>
+void run_mask(Warp& w, const Instruction& i) {
+  map2<uint32_t, uint32_t, uint32_t>(w, i, [](uint32_t position, uint32_t length) {
+    const uint32_t p = kWrap ? position & 31 : std::min(position, 32u), n = kWrap ? length & 31 : std::min(length, 32u);
+    return static_cast<uint32_t>(((uint64_t{1} << n) - 1) << p);
+  });
+}
+
 uint32_t permute(uint32_t a, uint32_t b, uint32_t selector) {
   const uint64_t both = uint64_t{b} << 32 | a;
   uint32_t result = 0;
@@ -237,6 +246,11 @@ void decode_bits(Decoder& d, Instruction& i) {
     decode_operands(d, i, 3, 32);
   } else if (op == "shf") {
     decode_funnel(d, i);
+  } else if (op == "bmsk") {
+    const std::string mode = d.take_any({"clamp", "wrap"});
+    d.take("b32");
+    i.run = mode == "wrap" ? run_mask<true> : mode == "clamp" ? run_mask<false> : nullptr;
+    decode_operands(d, i, 2, 32);
   } else if (op == "lop3") {
     d.take("b32");
     d.expect_operands(5);
