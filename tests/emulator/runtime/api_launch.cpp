@@ -108,7 +108,9 @@ cudaError_t cudaLaunchKernelExC(const cudaLaunchConfig_t* config, const void* fu
     require(config != nullptr, cudaErrorInvalidValue, "a null pointer");
     for (unsigned i = 0; i < config->numAttrs; ++i) {
       const cudaLaunchAttributeID id = config->attrs[i].id;
-      const bool harmless = id == cudaLaunchAttributeIgnore || id == cudaLaunchAttributePriority;
+      // A launch that may begin early may also begin in its turn.
+      const bool harmless = id == cudaLaunchAttributeIgnore || id == cudaLaunchAttributePriority ||
+                            id == cudaLaunchAttributeProgrammaticStreamSerialization;
       require(harmless, cudaErrorNotSupported, "a launch attribute that is not emulated");
     }
     launch_kernel(context, device, context.registry.kernel(function), config->gridDim, config->blockDim, arguments,

@@ -70,8 +70,9 @@ TEST_CASE("lanes with other member masks work among themselves, at one instructi
   const auto votes = run_lanes(halves + "setp.lt.u32 %p1, %r0, 3; vote.sync.ballot.b32 %d, %p1, %r2;", words());
   const auto shuffled = run_lanes(halves + "shfl.sync.bfly.b32 %d, %a, 1, 31, %r2;", words());
   // The upper half of each quarter comes later, by another path.
-  const auto parted = run_lanes(halves + "and.b32 %r3, %r0, 4; setp.eq.u32 %p1, %r3, 0; @%p1 bra JOIN; nanosleep.u32 1;"
-                                         "\nJOIN: redux.sync.add.s32 %d, %a, %r2;",
+  const auto parted = run_lanes(halves +
+                                    "and.b32 %r3, %r0, 4; setp.eq.u32 %p1, %r3, 0; @%p1 bra JOIN; nanosleep.u32 1;"
+                                    "\nJOIN: redux.sync.add.s32 %d, %a, %r2;",
                                 words());
   for (int l = 0; l < 32; ++l) {
     const int half = l / 16 * 16;
@@ -201,7 +202,7 @@ TEST_CASE("cp.async lands what it says, zeros included") {
 TEST_CASE("what the machine does not know is an error that quotes the line") {
   for (const char* line :
        {"frobnicate.b32 %r1, %r2;", "add.f32.wobble %f1, %f2, %f3;",
-        "mma.sync.aligned.m8n8k4.row.col.f64.f64.f64.f64 {%fd1, %fd2}, {%fd3}, {%fd4}, {%fd1, %fd2};",
+        "mma.sync.aligned.m8n8k4.row.col.f64.f64.f64.f32 {%fd1, %fd2}, {%fd3}, {%fd4}, {%fd1, %fd2};",
         "mov.u32 %r1, %nosuch;"}) {
     try {
       Module::parse(kernel(line));

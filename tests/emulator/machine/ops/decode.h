@@ -1,6 +1,8 @@
 // The functions that decode one class of instructions each, and what they share.
 #pragma once
 
+#include <array>
+
 #include "emulator/machine/decoder.h"
 
 namespace emulator {
@@ -34,6 +36,8 @@ void decode_fence(Decoder& d, Instruction& i);  // membar, fence, nanosleep
 void decode_copy_async(Decoder& d, Instruction& i);
 void decode_ldmatrix(Decoder& d, Instruction& i);
 void decode_mma(Decoder& d, Instruction& i);
+void decode_mma_wide(Decoder& d, Instruction& i, const std::string& shape,
+                     const std::array<ptx::ScalarType, 4>& types);  // mma of bytes and of doubles
 
 inline void do_nothing(Warp&, const Instruction&) {}
 
@@ -44,6 +48,24 @@ inline void decode_operands(Decoder& d, Instruction& i, size_t sources, unsigned
   i.a[0] = d.source(d.operand(1), width);
   if (sources > 1) i.b[0] = d.source(d.operand(2), width);
   if (sources > 2) i.c[0] = d.source(d.operand(3), width);
+}
+
+/// The registers of an operand in braces, or the one that stands without; `count` of them.
+inline std::vector<ptx::Operand> elements(const Decoder& d, const ptx::Operand& o, size_t count) {
+  const auto all = o.kind == ptx::Operand::kVector ? o.elements : std::vector<ptx::Operand>{o};
+  if (all.size() != count) d.unknown("another number of registers than the instruction's");
+  return all;
+}
+inline void decode_sources(Decoder& d, const ptx::Operand& o, size_t count, unsigned width, uint32_t (&to)[4]) {
+  const auto all = elements(d, o, count);
+  for (size_t r = 0; r < count; ++r) to[r] = d.source(all[r], width);
+}
+inline void decode_destinations(Decoder& d, const ptx::Operand& o, size_t count, unsigned width, uint32_t (&to)[4]) {
+  const auto all = elements(d, o, count);
+  for (size_t r = 0; r < count; ++r) {
+    if (all[r].kind != ptx::Operand::kRegister) d.unknown();
+    to[r] = d.destination(all[r], width);
+  }
 }
 
 }  // namespace emulator

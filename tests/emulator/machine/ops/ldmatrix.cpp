@@ -45,19 +45,14 @@ void decode_ldmatrix(Decoder& d, Instruction& i) {
   i.flow = Flow::kAligned;
   i.space = ptx::StateSpace::kShared;
   if (!d.take("sync") || !d.take("aligned") || !d.take("m8n8") || !d.take("b16")) d.unknown();
-  if (d.take_any({"shared", "shared::cta"}).empty()) d.unknown();
+  const bool generic = d.take_any({"shared", "shared::cta"}).empty();
   i.count = d.take("x1") ? 1 : d.take("x2") ? 2 : d.take("x4") ? 4 : 0;
   if (i.count == 0) d.unknown();
   i.run = d.take("trans") ? run_ldmatrix<true> : run_ldmatrix<false>;
   d.expect_operands(2);
-  const ptx::Operand& to = d.operand(0);
-  const auto registers = to.kind == ptx::Operand::kVector ? to.elements : std::vector<ptx::Operand>{to};
-  if (registers.size() != i.count) d.unknown();
-  for (size_t m = 0; m < registers.size(); ++m) {
-    if (registers[m].kind != ptx::Operand::kRegister) d.unknown();
-    i.d[m] = d.destination(registers[m], 32);
-  }
+  decode_destinations(d, d.operand(0), i.count, 32, i.d);
   d.address(d.operand(1), i);
+  if (generic) i.immediate -= static_cast<int64_t>(kSharedWindow);  // outside of the window: out of bounds
 }
 
 }  // namespace emulator

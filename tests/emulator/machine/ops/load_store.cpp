@@ -105,26 +105,29 @@ ptx::ScalarType take_words(Decoder& d, Instruction& i) {
   return type;
 }
 
-const std::vector<ptx::Operand> elements(Decoder& d, const Instruction& i, const ptx::Operand& o) {
-  const std::vector<ptx::Operand> all = o.kind == ptx::Operand::kVector ? o.elements : std::vector<ptx::Operand>{o};
-  if (all.size() != i.count) d.unknown("another number of elements than the instruction's");
-  return all;
+/// The width of the registers, which may be wider than the elements in memory.
+unsigned register_width(const Decoder& d, const std::vector<ptx::Operand>& registers, unsigned otherwise) {
+  for (const auto& o : registers) {
+    if (o.kind == ptx::Operand::kRegister) return d.width_of(o);
+  }
+  return otherwise;
+}
+
+InstructionClass class_of(StateSpace space, InstructionClass shared, InstructionClass global, InstructionClass other) {
+  if (space == StateSpace::kShared) return shared;
+  return space == StateSpace::kGlobal || space == StateSpace::kGeneric ? global : other;
 }
 
 }  // namespace
 
 void decode_load(Decoder& d, Instruction& i) {
   const ptx::ScalarType type = take_words(d, i);
+  using Class = InstructionClass;
+  i.kind = class_of(i.space, Class::kLoadShared, Class::kLoadGlobal, Class::kLoadOther);
   d.expect_operands(2);
   d.address(d.operand(1), i);
-  i.kind = i.space == StateSpace::kShared                                      ? InstructionClass::kLoadShared
-           : i.space == StateSpace::kGlobal || i.space == StateSpace::kGeneric ? InstructionClass::kLoadGlobal
-                                                                               : InstructionClass::kLoadOther;
-  unsigned width = type.bits;
-  const auto all = elements(d, i, d.operand(0));
-  for (const auto& o : all) {
-    if (o.kind == ptx::Operand::kRegister) width = d.width_of(o);
-  }
+  const auto all = elements(d, d.operand(0), i.count);
+  const unsigned width = register_width(d, all, type.bits);
   for (size_t e = 0; e < all.size(); ++e) i.d[e] = d.destination(all[e], width);
   i.run = select_load(type, width);
   if (!i.run) d.unknown("a register that is narrower than its type");
@@ -132,17 +135,13 @@ void decode_load(Decoder& d, Instruction& i) {
 
 void decode_store(Decoder& d, Instruction& i) {
   const ptx::ScalarType type = take_words(d, i);
+  using Class = InstructionClass;
+  i.kind = class_of(i.space, Class::kStoreShared, Class::kStoreGlobal, Class::kStoreOther);
   d.expect_operands(2);
   d.address(d.operand(0), i);
-  i.kind = i.space == StateSpace::kShared                                      ? InstructionClass::kStoreShared
-           : i.space == StateSpace::kGlobal || i.space == StateSpace::kGeneric ? InstructionClass::kStoreGlobal
-                                                                               : InstructionClass::kStoreOther;
-  unsigned width = std::max<unsigned>(type.bits, 16);
-  const auto all = elements(d, i, d.operand(1));
-  for (const auto& o : all) {
-    if (o.kind == ptx::Operand::kRegister) width = d.width_of(o);
-  }
-  for (size_t e = 0; e < all.size(); ++e) i.b[e] = d.source(all[e], width);
+  const auto all = elements(d, d.operand(1), i.count);
+  const unsigned width = register_width(d, all, std::max<unsigned>(type.bits, 16));
+  decode_sources(d, d.operand(1), i.count, width, i.b);
   i.run = select_store(type, width);
   if (!i.run) d.unknown("a register that is narrower than its type");
 }

@@ -7,7 +7,8 @@
 //     B, tf32     register r: row t + 4 r, column g
 //     C, D f32    register r: row g + 8 (r / 2), column 2 t + r % 2
 //     C, D f16    register r: row g + 8 r, columns 2 t and the next
-// Sums run over k upwards in fp32, from C on. Products of 16-bit numbers are exact in fp32.
+// Sums run over k upwards in fp32, from C on. Products of 16-bit numbers are exact in fp32. Integers and doubles:
+// mma_wide.cpp.
 #include <bit>
 #include <cstring>
 
@@ -124,26 +125,20 @@ void run_f16(Warp& w, const Instruction& i) {
   w.block->counters.tensor_flops += 16 * 8 * kK * 2;
 }
 
-void take_registers(Decoder& d, const ptx::Operand& o, size_t count, bool writes, uint32_t (&to)[4]) {
-  const auto all = o.kind == ptx::Operand::kVector ? o.elements : std::vector<ptx::Operand>{o};
-  if (all.size() != count) d.unknown("another number of registers than the fragment has");
-  for (size_t r = 0; r < count; ++r) {
-    if (writes && all[r].kind != ptx::Operand::kRegister) d.unknown();
-    to[r] = writes ? d.destination(all[r], 32) : d.source(all[r], 32);
-  }
-}
-
 }  // namespace
 
 void decode_mma(Decoder& d, Instruction& i) {
   i.kind = InstructionClass::kTensor;
   i.flow = Flow::kAligned;
   if (!d.take("sync") || !d.take("aligned") || !d.take("row") || !d.take("col")) d.unknown();
-  const std::string shape = d.take_any({"m16n8k16", "m16n8k8"});
+  const std::string shape = d.take_any({"m16n8k16", "m16n8k8", "m16n8k32", "m8n8k4"});
+  i.mode = d.take("satfinite");
   const ptx::ScalarType to = d.take_type(), a = d.take_type(), b = d.take_type(), c = d.take_type();
+  if (a.bits == 8 || a.bits == 64) return decode_mma_wide(d, i, shape, {to, a, b, c});
   const bool k16 = shape == "m16n8k16";
   const bool tf32 = a.kind == ptx::Type::kTFloat, brain = a.kind == ptx::Type::kBFloat;
-  if (shape.empty() || !(a == b) || !(to == c) || a.lanes != 1 || (tf32 ? k16 : a.bits != 16)) d.unknown();
+  if ((!k16 && shape != "m16n8k8") || i.mode || !(a == b) || !(to == c) || a.lanes != 1 || (tf32 ? k16 : a.bits != 16))
+    d.unknown();
   if (to.bits == 32 && to.kind == ptx::Type::kFloat) {
     i.run = tf32    ? run_f32<Tensor32, 8>
             : brain ? (k16 ? run_f32<Brain, 16> : run_f32<Brain, 8>)
@@ -155,10 +150,10 @@ void decode_mma(Decoder& d, Instruction& i) {
   }
   d.expect_operands(4);
   const bool wide = k16 || tf32;
-  take_registers(d, d.operand(0), to.bits / 8, true, i.d);
-  take_registers(d, d.operand(1), wide ? 4 : 2, false, i.a);
-  take_registers(d, d.operand(2), wide ? 2 : 1, false, i.b);
-  take_registers(d, d.operand(3), to.bits / 8, false, i.c);
+  decode_destinations(d, d.operand(0), to.bits / 8, 32, i.d);
+  decode_sources(d, d.operand(1), wide ? 4 : 2, 32, i.a);
+  decode_sources(d, d.operand(2), wide ? 2 : 1, 32, i.b);
+  decode_sources(d, d.operand(3), to.bits / 8, 32, i.c);
 }
 
 }  // namespace emulator

@@ -183,10 +183,14 @@ TEST_CASE("cudaLaunchKernel, cudaLaunchKernelExC and handles launch too") {
   CHECK_CUDA(cudaLaunchKernelExC(&config, handle, arguments));  // reversed once more
   CHECK(from_device(to, 32) == in);
 
-  cudaLaunchAttribute cluster{};
-  cluster.id = cudaLaunchAttributeClusterDimension;
-  config.attrs = &cluster;
+  cudaLaunchAttribute attribute{};
+  attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+  config.attrs = &attribute;
   config.numAttrs = 1;
+  std::swap(from, to);
+  CHECK_CUDA(cudaLaunchKernelExC(&config, handle, arguments));
+  CHECK(from_device(to, 1)[0] == in[31]);
+  attribute.id = cudaLaunchAttributeClusterDimension;
   CHECK_ERROR(cudaLaunchKernelExC(&config, handle, arguments), cudaErrorNotSupported);
   check_report_has("launch attribute");
 }
