@@ -75,7 +75,7 @@ uint64_t add_pair(uint64_t old, uint64_t b, uint64_t) {
 }
 
 Operation select(const std::string& op, ptx::ScalarType type) {
-  const bool s = type.is_signed(), wide = type.bits == 64;
+  const bool s = type.is_signed() && op != "add", wide = type.bits == 64;  // sums wrap, which needs no sign
   if (type.lanes == 2 && op == "add") {
     return type.kind == ptx::Type::kFloat ? add_pair<half_to_float, to_half> : add_pair<bf16_to_float, to_bf16>;
   }

@@ -11,34 +11,14 @@ namespace {
 template <class T>
 using Unsigned = std::make_unsigned_t<T>;
 
-template <class T>
-struct Wider;
-template <>
-struct Wider<int16_t> {
-  using type = int32_t;
-};
-template <>
-struct Wider<uint16_t> {
-  using type = uint32_t;
-};
-template <>
-struct Wider<int32_t> {
-  using type = int64_t;
-};
-template <>
-struct Wider<uint32_t> {
-  using type = uint64_t;
-};
 __extension__ using Signed128 = __int128;
 __extension__ using Unsigned128 = unsigned __int128;
-template <>
-struct Wider<int64_t> {
-  using type = Signed128;
-};
-template <>
-struct Wider<uint64_t> {
-  using type = Unsigned128;
-};
+/// Twice as wide, of the same sign.
+template <class T, class If16, class If32, class If64>
+using BySize = std::conditional_t<sizeof(T) == 2, If16, std::conditional_t<sizeof(T) == 4, If32, If64>>;
+template <class T>
+using Wider = std::conditional_t<std::is_signed_v<T>, BySize<T, int32_t, int64_t, Signed128>,
+                                 BySize<T, uint32_t, uint64_t, Unsigned128>>;
 
 // In 16 bits, unsigned operands would be promoted to int, whose product overflows: go through 64 bits.
 template <class T>
@@ -47,12 +27,12 @@ T multiply_low(T a, T b) {
 }
 template <class T>
 T multiply_high(T a, T b) {
-  using W = typename Wider<T>::type;
+  using W = Wider<T>;
   return static_cast<T>((static_cast<W>(a) * static_cast<W>(b)) >> (sizeof(T) * 8));
 }
 template <class T>
-typename Wider<T>::type multiply_wide(T a, T b) {
-  using W = typename Wider<T>::type;
+Wider<T> multiply_wide(T a, T b) {
+  using W = Wider<T>;
   return static_cast<W>(static_cast<W>(a) * static_cast<W>(b));
 }
 template <class T>
@@ -74,78 +54,64 @@ T saturating(int64_t wide) {
   return static_cast<T>(wide < low ? low : wide > high ? high : wide);
 }
 
+// Sums wrap: they go through 64 bits without a sign.
 template <class T>
-T wrap(uint64_t bits) {
-  return static_cast<T>(bits);
+T add(T a, T b) {
+  return static_cast<T>(static_cast<uint64_t>(a) + static_cast<uint64_t>(b));
+}
+template <class T>
+T subtract(T a, T b) {
+  return static_cast<T>(static_cast<uint64_t>(a) - static_cast<uint64_t>(b));
+}
+
+template <class T, auto kFormula>
+void unary_op(Warp& w, const Instruction& i) {
+  map1<T, T>(w, i, kFormula);
+}
+template <class T, auto kFormula>
+void binary_op(Warp& w, const Instruction& i) {
+  map2<T, T, T>(w, i, kFormula);
+}
+template <class T, auto kFormula>
+void ternary_op(Warp& w, const Instruction& i) {
+  map3<T, T, T, T>(w, i, kFormula);
 }
 
 template <class T>
 Run unary(const std::string& op) {
-  if (op == "neg")
-    return [](Warp& w, const Instruction& i) {
-      map1<T, T>(w, i, [](T a) { return wrap<T>(0 - static_cast<uint64_t>(a)); });
-    };
-  if (op == "abs")
-    return [](Warp& w, const Instruction& i) {
-      map1<T, T>(w, i, [](T a) { return a < 0 ? wrap<T>(0 - static_cast<uint64_t>(a)) : a; });
-    };
+  if (op == "neg") return unary_op<T, [](T a) { return subtract<T>(0, a); }>;
+  if (op == "abs") return unary_op<T, [](T a) { return a < 0 ? subtract<T>(0, a) : a; }>;
   return nullptr;
 }
 
 template <class T>
 Run binary(const std::string& op) {
-  if (op == "add")
-    return [](Warp& w, const Instruction& i) {
-      map2<T, T, T>(w, i, [](T a, T b) { return wrap<T>(static_cast<uint64_t>(a) + static_cast<uint64_t>(b)); });
-    };
-  if (op == "sub")
-    return [](Warp& w, const Instruction& i) {
-      map2<T, T, T>(w, i, [](T a, T b) { return wrap<T>(static_cast<uint64_t>(a) - static_cast<uint64_t>(b)); });
-    };
-  if (op == "div") return [](Warp& w, const Instruction& i) { map2<T, T, T>(w, i, divide<T>); };
-  if (op == "rem") return [](Warp& w, const Instruction& i) { map2<T, T, T>(w, i, remainder<T>); };
-  if (op == "min")
-    return [](Warp& w, const Instruction& i) { map2<T, T, T>(w, i, [](T a, T b) { return a < b ? a : b; }); };
-  if (op == "max")
-    return [](Warp& w, const Instruction& i) { map2<T, T, T>(w, i, [](T a, T b) { return a > b ? a : b; }); };
-  if (op == "mul.lo") return [](Warp& w, const Instruction& i) { map2<T, T, T>(w, i, multiply_low<T>); };
-  if (op == "mul.hi") return [](Warp& w, const Instruction& i) { map2<T, T, T>(w, i, multiply_high<T>); };
+  if (op == "add") return binary_op<T, add<T>>;
+  if (op == "sub") return binary_op<T, subtract<T>>;
+  if (op == "div") return binary_op<T, divide<T>>;
+  if (op == "rem") return binary_op<T, remainder<T>>;
+  if (op == "min") return binary_op<T, [](T a, T b) { return a < b ? a : b; }>;
+  if (op == "max") return binary_op<T, [](T a, T b) { return b < a ? a : b; }>;
+  if (op == "mul.lo") return binary_op<T, multiply_low<T>>;
+  if (op == "mul.hi") return binary_op<T, multiply_high<T>>;
   return nullptr;
 }
 
 template <class T>
 Run ternary(const std::string& op) {
-  if (op == "mad.lo")
-    return [](Warp& w, const Instruction& i) {
-      map3<T, T, T, T>(w, i, [](T a, T b, T c) {
-        return wrap<T>(static_cast<uint64_t>(multiply_low(a, b)) + static_cast<uint64_t>(c));
-      });
-    };
-  if (op == "mad.hi")
-    return [](Warp& w, const Instruction& i) {
-      map3<T, T, T, T>(w, i, [](T a, T b, T c) {
-        return wrap<T>(static_cast<uint64_t>(multiply_high(a, b)) + static_cast<uint64_t>(c));
-      });
-    };
-  if (op == "sad")
-    return [](Warp& w, const Instruction& i) {
-      map3<T, T, T, T>(w, i, [](T a, T b, T c) {
-        return wrap<T>(static_cast<uint64_t>(c) + (a < b ? static_cast<uint64_t>(b) - static_cast<uint64_t>(a)
-                                                         : static_cast<uint64_t>(a) - static_cast<uint64_t>(b)));
-      });
-    };
+  if (op == "mad.lo") return ternary_op<T, [](T a, T b, T c) { return add(multiply_low(a, b), c); }>;
+  if (op == "mad.hi") return ternary_op<T, [](T a, T b, T c) { return add(multiply_high(a, b), c); }>;
+  if (op == "sad") return ternary_op<T, [](T a, T b, T c) { return add(c, a < b ? subtract(b, a) : subtract(a, b)); }>;
   return nullptr;
 }
 
 template <class T>
 Run wide(const std::string& op) {
-  using W = typename Wider<T>::type;
+  using W = Wider<T>;
   if (op == "mul.wide") return [](Warp& w, const Instruction& i) { map2<W, T, T>(w, i, multiply_wide<T>); };
   if (op == "mad.wide")
     return [](Warp& w, const Instruction& i) {
-      map3<W, T, T, W>(w, i, [](T a, T b, W c) {
-        return static_cast<W>(static_cast<uint64_t>(multiply_wide(a, b)) + static_cast<uint64_t>(c));
-      });
+      map3<W, T, T, W>(w, i, [](T a, T b, W c) { return add<W>(multiply_wide(a, b), c); });
     };
   return nullptr;
 }
@@ -177,14 +143,9 @@ Run select_wide(const std::string& op, ptx::ScalarType type) {
 }
 
 Run select_saturating(const std::string& op) {
-  if (op == "add")
-    return [](Warp& w, const Instruction& i) {
-      map2<int32_t, int32_t, int32_t>(w, i, [](int32_t a, int32_t b) { return saturating<int32_t>(int64_t{a} + b); });
-    };
-  if (op == "sub")
-    return [](Warp& w, const Instruction& i) {
-      map2<int32_t, int32_t, int32_t>(w, i, [](int32_t a, int32_t b) { return saturating<int32_t>(int64_t{a} - b); });
-    };
+  using T = int32_t;
+  if (op == "add") return binary_op<T, [](T a, T b) { return saturating<T>(int64_t{a} + b); }>;
+  if (op == "sub") return binary_op<T, [](T a, T b) { return saturating<T>(int64_t{a} - b); }>;
   return nullptr;
 }
 
