@@ -118,6 +118,9 @@ TEST_CASE("shuffles that miss a lane") {
         "setp.lt.u32 %p1, %r0, 16; @%p1 shfl.sync.bfly.b32 %r4, %r0, 8, 31, 0xffff;\n@!%p1 bra END;\nEND:");
   check("and.b32 %r5, %r0, 16; setp.ne.u32 %p1, %r5, 0; @%p1 exit; shfl.sync.bfly.b32 %r4, %r0, 1, 31, -1;",
         "have ended", "shfl.sync.bfly.b32 %r4, %r0, 1, 31, -1;");
+  const std::string lane_0 = "setp.eq.u32 %p1, %r0, 0; ", shuffle = "shfl.sync.bfly.b32 %r4, %r0, 1, 31, %r5;";
+  check(lane_0 + "selp.b32 %r5, 3, -2, %p1; " + shuffle, "never come",  // lane 0 names lane 1, which names others
+        lane_0 + "selp.b32 %r5, -1, -1, %p1; " + shuffle);
 }
 
 TEST_CASE("shared memory and outputs start as NaN") {
