@@ -39,7 +39,7 @@ SENTENCES: Final[tuple[Text, ...]] = (
     ("Where did the river go?", "It had gone underground, as rivers in limestone do, three miles upstream."),
     "Yes.",
 )
-_RANDOM_LENGTHS: Final = (16, 37, 5, 64, 3)
+_RANDOM_LENGTHS: Final = (16, 37, 5, 64, 3, 9, 2, 21, 12, 7, 30, 4, 18, 1, 11, 26)
 _SEED: Final = 7
 
 
