@@ -4,11 +4,11 @@
 #include <array>
 #include <numeric>
 
-#include "attention_call.h"
 #include "filled_weights.h"
 #include "kernels/errors.h"
 #include "presets.h"
 #include "support.h"
+#include "text.h"
 
 namespace albert_fast::testing {
 namespace {
@@ -21,26 +21,6 @@ WeightBuffer random_weights(const ModelConfig& config, const Ops& ops, WeightFor
   fill<T>(weights, 3);
   return weights;
 }
-
-/// Sequences of these lengths; the text depends on `seed`.
-struct Text {
-  std::vector<int32_t> tokens, positions, types, cu_seqlens;
-
-  Text(const std::vector<int32_t>& lengths, uint64_t seed) : cu_seqlens(offsets(lengths)) {
-    Rng rng(seed);
-    for (const int32_t length : lengths) {
-      for (int32_t t = 0; t < length; ++t) {
-        tokens.push_back(static_cast<int32_t>(rng() % 50));
-        positions.push_back(t);
-        types.push_back(2 * t >= length);
-      }
-    }
-  }
-  RaggedBatch batch() const {
-    return {tokens.data(),     positions.data(),       types.data(),
-            cu_seqlens.data(), int64_t(tokens.size()), int64_t(cu_seqlens.size()) - 1};
-  }
-};
 
 template <typename T>
 Tensor<T> hidden_states(const Encoder& encoder, const Session& session) {
