@@ -29,6 +29,7 @@
 #include <type_traits>
 
 #include "kernels/errors.h"
+#include "matrix_checks.h"
 #include "ops.h"
 #include "primitives/attention_mma.cuh"
 #include "primitives/attention_simt.cuh"
@@ -151,7 +152,7 @@ void check_matrix(const std::string& name, const ConstMatrix& m, int64_t rows, i
   require(m.stride >= cols && m.stride % kWidthMultiple == 0,
           name + ": got stride " + std::to_string(m.stride) + ", expected a multiple of " +
               std::to_string(kWidthMultiple) + " that is at least " + std::to_string(cols));
-  require(reinterpret_cast<uintptr_t>(m.data) % 16 == 0, name + ": expected data aligned to 16 bytes");
+  check_aligned(name.c_str(), m.data);
 }
 
 void check_attention(const Attention& op) {

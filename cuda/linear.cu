@@ -27,6 +27,7 @@
 
 #include "kernels/errors.h"
 #include "linear_tiles.h"
+#include "matrix_checks.h"
 #include "ops.h"
 #include "primitives/epilogue.cuh"
 #include "primitives/mma_tile.cuh"
@@ -207,7 +208,8 @@ void check_linear(const Linear& op) {
   if (op.residual.data != nullptr) check_matrix("residual", op.residual, num_tokens, num_rows);
   require(op.x.stride % kWidthMultiple == 0, "x: got stride " + std::to_string(op.x.stride) +
                                                  ", expected a multiple of " + std::to_string(kWidthMultiple));
-  require(aligned(op.x.data, 16) && aligned(op.weight.data, 16), "x, weight: expected data aligned to 16 bytes");
+  check_aligned("x", op.x.data);
+  check_aligned("weight", op.weight.data);
   require(op.y_dtype == dtype_of<T>() || op.y_dtype == DType::kFloat32,
           std::string("y: got ") + name_of(op.y_dtype) + ", expected " + name_of(dtype_of<T>()) + " or float32");
 }

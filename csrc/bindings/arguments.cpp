@@ -25,6 +25,29 @@ bool is_contiguous(const DLTensor& tensor) {
 
 std::string type_of(const py::object& object) { return py::str(py::type::of(object).attr("__name__")); }
 
+/// What the object's __dlpack__ gives for a consumer on `stream`, a valid capsule of memory said to be `here`; `who`
+/// begins what is thrown.
+py::object exported(const std::string& who, const py::object& object, const std::string& here, uintptr_t stream) {
+  py::object capsule;
+  try {
+    const auto [type, ordinal] = object.attr("__dlpack_device__")().cast<std::pair<int, int>>();
+    const std::string there = type == kDLCUDA  ? "cuda:" + std::to_string(ordinal)
+                              : type == kDLCPU ? "the CPU"
+                                               : "DLPack's device type " + std::to_string(type);
+    if (there != here) throw InvalidInputError(who + " in the memory of " + there + ", expected memory of " + here);
+    // The array API's number for the default stream is 1.
+    capsule = object.attr("__dlpack__")(py::arg("stream") = stream == 0 ? 1 : stream);
+  } catch (const py::cast_error&) {
+    throw InvalidInputError(who + " whose __dlpack_device__ gives no pair of integers, expected one");
+  } catch (py::error_already_set& error) {
+    if (!error.matches(PyExc_Exception)) throw;  // an interrupt stays one
+    throw InvalidInputError(who + " that DLPack cannot hand over (" + error.what() + "), expected memory of " + here);
+  }
+  if (PyCapsule_IsValid(capsule.ptr(), "dltensor")) return capsule;
+  throw InvalidInputError(who + " whose __dlpack__ gives " + type_of(capsule) +
+                          ", expected a capsule named 'dltensor'");
+}
+
 }  // namespace
 
 std::string Arguments::Raw::describe() const {
@@ -51,16 +74,8 @@ Arguments::Raw Arguments::on_device(const char* name, const py::object& object) 
   if (!py::hasattr(object, "__dlpack_device__") || py::isinstance<py::array>(object)) {
     throw InvalidInputError(who + type_of(object) + ", expected an array in the memory of " + here);
   }
-  const auto device = object.attr("__dlpack_device__")().cast<std::pair<int, int>>();
-  if (device.first != kDLCUDA) {
-    throw InvalidInputError(who + type_of(object) + " in the memory of the CPU, expected memory of " + here);
-  }
-  const std::string there = "cuda:" + std::to_string(device.second);
-  if (there != here) throw InvalidInputError(who + "memory of " + there + ", expected memory of " + here);
-  // The array API's number for the default stream is 1.
-  const auto capsule = object.attr("__dlpack__")(py::arg("stream") = how_.stream == 0 ? 1 : how_.stream);
-  auto* managed = static_cast<DLManagedTensor*>(PyCapsule_GetPointer(capsule.ptr(), "dltensor"));
-  if (managed == nullptr) throw py::error_already_set();
+  const py::object capsule = exported(who + type_of(object), object, here, how_.stream);
+  const auto* managed = static_cast<const DLManagedTensor*>(PyCapsule_GetPointer(capsule.ptr(), "dltensor"));
   const DLTensor& tensor = managed->dl_tensor;
   owners_.push_back(capsule);  // not renamed, so that the capsule still owns the tensor
   Raw raw{static_cast<char*>(tensor.data) + tensor.byte_offset,
@@ -83,6 +98,11 @@ Arguments::Raw Arguments::find(const char* name, const py::object& array) {
 
 Arguments::Raw Arguments::checked(const char* name, const py::object& array, DType dtype, size_t num_dimensions) {
   Raw raw = find(name, array);
+  const int64_t element = size_of(dtype);
+  if (reinterpret_cast<uintptr_t>(raw.data) % element != 0) {
+    throw InvalidInputError(std::string(name) + ": got an address that is no multiple of " + std::to_string(element) +
+                            ", the size of an element, expected one that is");
+  }
   if (raw.dtype == albert_fast::name_of(dtype) && raw.shape.size() == num_dimensions && raw.contiguous) return raw;
   throw InvalidInputError(std::string(name) + ": got " + raw.describe() + ", expected a C-contiguous " +
                           albert_fast::name_of(dtype) + " array of " + std::to_string(num_dimensions) + " dimensions");
@@ -109,7 +129,9 @@ const void* Arguments::vector(const char* name, const py::object& array, int64_t
 }
 
 DType output_dtype(const py::object& array, const Ops& ops) {
-  const std::string name = py::str(array.attr("dtype"));  // "bfloat16", NumPy's "float32", torch's "torch.bfloat16"
+  // "bfloat16", NumPy's "float32", torch's "torch.bfloat16"; what has no dtype is refused where its memory is asked
+  // for.
+  const std::string name = py::str(py::getattr(array, "dtype", py::none()));
   const bool stored =
       name == albert_fast::name_of(ops.dtype) || name == std::string("torch.") + albert_fast::name_of(ops.dtype);
   return stored ? ops.dtype : ops.sum_dtype;

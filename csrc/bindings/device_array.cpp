@@ -2,6 +2,8 @@
 
 #include <pybind11/stl.h>
 
+#include <algorithm>
+#include <limits>
 #include <numeric>
 #include <tuple>
 #include <utility>
@@ -43,9 +45,13 @@ DeviceArray::DeviceArray(const Ops& ops, std::vector<int64_t> shape)
       shape_(std::move(shape)),
       ordinal_(cuda_backend().current_device()),
       buffer_(std::make_shared<DeviceBuffer>(ops)) {
+  int64_t room = std::numeric_limits<int64_t>::max() / size_of(ops.dtype);  // elements
   for (const int64_t extent : shape_) {
-    if (extent < 0)
+    if (extent < 0) {
       throw InvalidInputError("shape: got " + std::to_string(extent) + ", expected extents of at least 0");
+    }
+    if (extent > room) throw InvalidInputError("shape: got more than 2^63 bytes, expected what an address can reach");
+    room /= std::max<int64_t>(extent, 1);
   }
   buffer_->reserve(nbytes());
 }

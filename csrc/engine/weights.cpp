@@ -117,6 +117,10 @@ const WeightSlot& WeightLayout::slot(std::string_view name) const {
 }
 
 WeightBuffer::WeightBuffer(WeightLayout layout, const Ops& ops) : layout_(std::move(layout)), ops_(&ops), data_(ops) {
+  for (const WeightSlot& slot : layout_.slots()) {
+    if (slot.form == WeightForm::kPlain || ops.pack_weight != nullptr) continue;
+    throw InvalidInputError(std::string("layout: got packed weights for ") + ops.name + ", expected plain ones");
+  }
   data_.reserve(layout_.nbytes());
   for (const WeightTensor& tensor : layout_.tensors()) written_.emplace_back(tensor.shape[0], false);
 }

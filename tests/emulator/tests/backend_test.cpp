@@ -222,6 +222,24 @@ TEST_CASE("weights are there for every stream once finish has returned, and not 
   }
 }
 
+TEST_CASE("order makes one stream wait for another") {
+  const FreshDevice fresh;
+  const Ops& ops = ops_of(DType::kFloat32);
+  const OwnStream first, then;
+  const std::vector<float> values = {1, 2, 3};
+  DeviceBuffer device(ops);
+  device.reserve(values.size() * sizeof(float));
+  std::vector<float> back(values.size());
+  for (uint64_t seed = 0; seed < 4; ++seed) {
+    emulator_set_seed(seed);
+    CHECK_CUDA(cudaMemset(device.data(), 0, device.bytes()));
+    ops.upload(device.data(), values.data(), device.bytes(), first);
+    albert_fast_backend()->order(first, then);
+    ops.download(back.data(), device.data(), device.bytes(), then);
+    CHECK(back == values);
+  }
+}
+
 // 21 MB go through a ring of 16; 200 pieces through one of 64. Each slot is used again only once it has been sent.
 TEST_CASE("an upload takes its bytes with it, whatever its size") {
   const FreshDevice fresh;
