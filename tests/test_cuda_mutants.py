@@ -97,7 +97,7 @@ def l2_normalize(t: int, h: int, least: int) -> Subject:
 SUBJECTS = {
     "linear 16x32": linear("16 x 32 x 128,", "bfloat16", 17, 72, 128 * 8 + 8),
     "linear 32x32": linear("32 x 32 x 128,", "bfloat16", 100, 520, 128 * 4 + 8),
-    "linear 64x32": linear("64 x 32 x 64,", "bfloat16", 65, 264, 64 * 8 + 8),
+    "linear 64x32": linear("64 x 32 x 64,", "bfloat16", 64, 3080, 64 * 4 + 8),
     "linear 64x64": linear("64 x 64 x 64,", "bfloat16", 65, 2056, 64 * 4 + 8),
     "linear 128x128": linear("128 x 128 x 32,", "bfloat16", 65, 8200, 32 * 6 + 8),
     "linear 128x256": linear("128 x 256 x 32,", "float16", 129, 8200, 32 * 4 + 8),
