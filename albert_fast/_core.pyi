@@ -63,6 +63,7 @@ class WeightLayout:
         form: str = "packed",
         dtype: str = "float32",
     ) -> None: ...
+    def unsupported_on(self, device: str) -> str: ...
 
 class WeightBuffer:
     layout: WeightLayout

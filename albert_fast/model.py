@@ -48,7 +48,8 @@ def load(
         dtype: of weights and activations. On the CPU ``"float32"``, or ``"float64"`` for checking (slow, portable
             kernels); on CUDA ``"bfloat16"`` or ``"float16"`` on tensor cores, or ``"float32"`` for checking. Sums,
             LayerNorm and softmax are float32 in all of them. ``"auto"``: float32 on the CPU, bfloat16 on CUDA.
-        device: ``"cpu"``, ``"cuda"`` (torch's current device, or the first), or ``"auto"``: CUDA if it is there.
+        device: ``"cpu"``, ``"cuda"`` (torch's current device, or the first), or ``"auto"``: CUDA if it is there and
+            its kernels take the model.
         tokenizer: used instead of the one that belongs to the model.
         revision, cache_dir, local_files_only: as in huggingface_hub, for hub ids.
 
@@ -62,12 +63,17 @@ def load(
             64 or 128).
         InvalidInputError, DeviceError: an unknown dtype or device, or one that is not there.
     """
-    device, dtype = resolve_place(device, dtype)
+    chosen, chosen_dtype = resolve_place(device, dtype)
     hub = {"revision": revision, "cache_dir": cache_dir, "local_files_only": local_files_only}
     with open_source(model, **hub) as source:  # type: ignore[arg-type]
         if source.is_random:
             _logger.warning("%s: weights are random, results mean nothing", source.name)
-        weights = _core.WeightBuffer(weight_layout(source.config, heads(source), dtype, device), device=device)
+        layout = weight_layout(source.config, heads(source), chosen_dtype, chosen)
+        if device == "auto" and (reason := layout.unsupported_on(chosen)):
+            _logger.warning("%s: runs on the CPU, not on the GPU that is there: %s", source.name, reason)
+            chosen, chosen_dtype = resolve_place("cpu", dtype)
+            layout = weight_layout(source.config, heads(source), chosen_dtype, chosen)
+        weights = _core.WeightBuffer(layout, device=chosen)
         fill(weights, source)
         return Model(model, source, weights, tokenizer, hub)
 

@@ -46,6 +46,13 @@ def _quiet_random_weights() -> Iterator[None]:
     logging.getLogger("albert_fast").setLevel(logging.NOTSET)
 
 
+@pytest.fixture(autouse=True)
+def _no_gpu_unless_asked_for(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests without the ``cuda`` fixture say what the CPU does, also on a machine with a GPU."""
+    if "cuda" not in request.fixturenames:
+        monkeypatch.setattr("albert_fast.cuda.is_available", lambda: False)
+
+
 @pytest.fixture(scope="session")
 def tiny() -> Model:
     """``random:tiny``: 3 iterations, 32 wide, our own vocabulary."""

@@ -4,6 +4,7 @@ and bit for bit beside themselves in another batch."""
 from __future__ import annotations
 
 import dataclasses
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from albert_fast import _core, load, verify
 from albert_fast.checkpoint import fill, heads
 from albert_fast.config import AlbertConfig
 from albert_fast.cuda import DeviceArray
+from albert_fast.errors import ConfigError
 from albert_fast.layout import weight_layout
 from albert_fast.model import Model
 from albert_fast.sources.random_weights import random_source
@@ -157,6 +159,16 @@ def test_auto_is_the_device_that_is_there(cuda: CudaDevice, one_folder: Path) ->
     assert (model.device, model.dtype, model.weights.ops) == ("cuda", "bfloat16", "cuda")
     assert load(one_folder, dtype="float64").device == "cpu"
     assert {slot.form for slot in model.weights.layout.slots} == {"plain"}
+
+
+def test_auto_takes_the_cpu_for_what_no_kernel_takes(cuda: CudaDevice, caplog: pytest.LogCaptureFixture) -> None:
+    """random:tiny has heads of 16: README's commands work with a GPU, too."""
+    logging.getLogger("albert_fast").setLevel(logging.WARNING)
+    model = load("random:tiny")
+    assert (model.device, model.dtype) == ("cpu", "float32")
+    assert "heads of 16" in caplog.text
+    with pytest.raises(ConfigError, match="heads of 16"):
+        load("random:tiny", device="cuda")
 
 
 def test_forward_and_heads(cuda: CudaDevice, one_folder: Path) -> None:

@@ -11,6 +11,7 @@
 #include "bindings/module.h"
 #include "bindings/run.h"
 #include "engine/convert.h"
+#include "engine/encoder.h"
 
 namespace albert_fast::bindings {
 namespace {
@@ -89,6 +90,12 @@ void register_layout(py::module_& m) {
       .def_property_readonly("tensors", &WeightLayout::tensors)
       .def_property_readonly("nbytes", &WeightLayout::nbytes)
       .def_property_readonly("dtype", [](const WeightLayout& l) { return name_of(l.dtype()); })
+      .def(
+          "unsupported_on",
+          [](const WeightLayout& l, const std::string& device) {
+            return unsupported_by(find_ops(device, "", l.dtype()), l.config());
+          },
+          py::arg("device"), "Why the device cannot run a model of these sizes, or ''.")
       .def_property_readonly("host_dtype", [](const WeightLayout& l) { return name_of(host_dtype(l.dtype())); });
 }
 

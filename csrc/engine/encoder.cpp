@@ -18,9 +18,24 @@ int64_t ids_count(int64_t tokens, int64_t sequences) { return 2 * sequences + 1 
 
 }  // namespace
 
+std::string unsupported_by(const Ops& ops, const ModelConfig& config) {
+  const std::pair<const char*, int64_t> widths[] = {{"embedding_size", config.embedding_size},
+                                                    {"hidden_size", config.hidden_size},
+                                                    {"intermediate_size", config.intermediate_size}};
+  for (const auto& [name, width] : widths) {
+    if (width % ops.width_multiple == 0) continue;
+    return std::string(name) + ": got " + std::to_string(width) + ", expected a multiple of " +
+           std::to_string(ops.width_multiple) + " for " + ops.name;
+  }
+  if (ops.takes_head_dim(config.head_dim())) return "";
+  return "num_attention_heads: got heads of " + std::to_string(config.head_dim()) + " numbers, which the kernels of " +
+         ops.name + " do not take, expected 32, 64 or 128";
+}
+
 Encoder::Encoder(const WeightBuffer& weights)
     : weights_(weights), ops_(weights.ops()), config_(weights.layout().config()) {
-  check_widths();
+  const std::string reason = unsupported_by(ops_, config_);
+  if (!reason.empty()) throw ConfigError(reason);
   const std::vector<std::string> missing = weights.missing();
   if (!missing.empty()) {
     throw CheckpointError("weights: got no complete '" + missing.front() + "' (" + std::to_string(missing.size()) +
@@ -34,21 +49,6 @@ Encoder::Encoder(const WeightBuffer& weights)
                                 projection(prefix + "ffn_output"), norm(prefix + "attention_norm"),
                                 norm(prefix + "output_norm")});
     }
-  }
-}
-
-void Encoder::check_widths() const {
-  const std::pair<const char*, int64_t> widths[] = {{"embedding_size", config_.embedding_size},
-                                                    {"hidden_size", config_.hidden_size},
-                                                    {"intermediate_size", config_.intermediate_size}};
-  for (const auto& [name, width] : widths) {
-    if (width % ops_.width_multiple == 0) continue;
-    throw ConfigError(std::string(name) + ": got " + std::to_string(width) + ", expected a multiple of " +
-                      std::to_string(ops_.width_multiple) + " for " + ops_.name);
-  }
-  if (!ops_.takes_head_dim(config_.head_dim())) {
-    throw ConfigError("num_attention_heads: got heads of " + std::to_string(config_.head_dim()) +
-                      " numbers, which the kernels of " + ops_.name + " do not take, expected 32, 64 or 128");
   }
 }
 

@@ -26,6 +26,9 @@ class Session {
   DeviceBuffer workspace_;  // what an iteration or a head needs besides; nothing in it outlives a call
 };
 
+/// Why a backend cannot run a model of these sizes, naming the field; empty if it can.
+std::string unsupported_by(const Ops& ops, const ModelConfig& config);
+
 /// Borrows the weights; const and therefore shared by threads, each with its own Session.
 ///
 /// `start` validates, allocates and uploads; after it, `embed`, `advance` and `pool` only launch work: they allocate
@@ -97,7 +100,6 @@ class Encoder {
 
   Projection projection(const std::string& slot) const;
   Norm norm(const std::string& slot) const;
-  void check_widths() const;
   Ids ids_of(const Session& session) const;
   Buffers iteration_buffers(Session& session, Stream stream) const;
   void upload_ids(const RaggedBatch* batch, Session& session, Stream stream) const;
