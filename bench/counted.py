@@ -1,24 +1,35 @@
 """What the PTX emulator counted while kernels ran, beside the least that could have been done.
 
 The counters are those of ``emulator_take_counters`` (tests/emulator/runtime/control.h): a list with one record for each
-launch. There is no cache in the emulator, so every byte that a kernel asks for counts.
+launch. There is no cache in the emulator, so every sector of 32 bytes that a warp asks for counts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
 from bench.cases import AttentionCase, LinearCase, RowsCase
 from bench.cubins import short_names
-from bench.report import Table
+from bench.report import Table, percent
 
 Records = Sequence[dict[str, Any]]
 
-KERNEL_COLUMNS = ("kernel", "launches", "wavefronts / ideal", "sectors / ideal", "bytes read", "bytes written")
-CALL_COLUMNS = ("op", "shape", "kernels", "wavefronts / ideal", "sectors / ideal", "read / least", "written / least")
+COLUMNS = (
+    *("op", "shape", "kernel", "wavefronts / ideal", "sectors / ideal"),
+    *("operands read", "bytes / least", "useful tensor flops"),
+)
 SUM_BYTES = INDEX_BYTES = 4  # fp32 sums, int32 tokens, rows and offsets
+
+_MOST_BYTES = 1.05  # over the least, unless a call says otherwise
+_NOTE = (
+    "Wavefronts: passes through shared memory over the fewest for what was asked for; sectors: of 32 bytes of global"
+    " memory over the fewest. Operands read: how often the tiles of `linear` and `attention` read x, weight, queries,"
+    " keys and values, which follows from their sizes. Bytes / least: all other bytes of global memory, over every"
+    " operand once; there is no cache, so what many warps or blocks read counts for each of them. Useful tensor flops:"
+    " what the op needs, over what the tensor instructions did."
+)
 
 
 @dataclass(frozen=True)
@@ -31,41 +42,47 @@ class Counts:
     global_sectors_ideal: int = 0
     global_bytes_read: int = 0
     global_bytes_written: int = 0
+    tensor_flops: int = 0
 
     @classmethod
     def of(cls, records: Records) -> Counts:
         """The sum over launches."""
         return cls(*(sum(record[field.name] for record in records) for field in fields(cls)))
 
-    @property
-    def wavefronts_over_ideal(self) -> float:
-        """1.0 without bank conflicts, and without shared memory."""
-        return _over(self.shared_wavefronts, self.shared_wavefronts_ideal)
-
-    @property
-    def sectors_over_ideal(self) -> float:
-        """1.0 where every sector of 32 bytes that is fetched is used whole."""
-        return _over(self.global_sectors, self.global_sectors_ideal)
-
 
 @dataclass(frozen=True)
 class Least:
-    """Bytes of global memory that an op has to read and to write: every operand once."""
+    """What an op has to do: bytes of global memory, and operations that tensor instructions can do."""
 
-    read: int
+    read: int  # each operand once, but for those of tiles
     written: int
+    operands: int = 0  # bytes of tiles' operands, as often as the tiles read them
+    operands_once: int = 0
+    flops: int = 0
 
 
-def least_linear(case: LinearCase, item: int, y_item: int) -> Least:
-    """x, weight, bias and residual; y. Tiles read x and weight more than once, so only `written` can be reached."""
-    operands = case.t * case.k + case.n * case.k + case.bias * case.n + case.residual * case.t * case.n
-    return Least(item * operands, y_item * case.t * case.n)
+def least_linear(case: LinearCase, tile: tuple[int, int], item: int, y_item: int) -> Least:
+    """Bias and residual; y. Tiles of [tokens, rows] read x for each of their columns, weight for each of their rows."""
+    tokens, rows = tile
+    return Least(
+        read=item * (case.bias * case.n + case.residual * case.t * case.n),
+        written=y_item * case.t * case.n,
+        operands=item * case.k * (case.t * -(-case.n // rows) + case.n * -(-case.t // tokens)),
+        operands_once=item * case.k * (case.t + case.n),
+        flops=2 * case.t * case.n * case.k,
+    )
 
 
-def least_attention(case: AttentionCase, item: int) -> Least:
-    """qkv, once; out."""
+def least_attention(case: AttentionCase, queries: int, item: int) -> Least:
+    """Offsets; out. Every tile of queries reads its own, and all keys and values of the sequence."""
     rows, hidden = sum(case.lengths), case.num_heads * case.head_dim
-    return Least(item * rows * 3 * hidden + INDEX_BYTES * (len(case.lengths) + 1), item * rows * hidden)
+    return Least(
+        read=INDEX_BYTES * (len(case.lengths) + 1),
+        written=item * rows * hidden,
+        operands=item * hidden * sum(length + -(-length // queries) * 2 * length for length in case.lengths),
+        operands_once=item * 3 * rows * hidden,
+        flops=4 * hidden * sum(length * length for length in case.lengths),
+    )
 
 
 def least_layer_norm(case: RowsCase, item: int, x_item: int) -> Least:
@@ -73,9 +90,9 @@ def least_layer_norm(case: RowsCase, item: int, x_item: int) -> Least:
     return Least(x_item * case.t * case.h + item * 2 * case.h, item * case.t * case.h)
 
 
-def least_embed(case: RowsCase, item: int) -> Least:
-    """Three rows and three indices for each token, gamma and beta; out."""
-    return Least(item * (3 * case.t + 2) * case.h + 3 * INDEX_BYTES * case.t, item * case.t * case.h)
+def least_embed(case: RowsCase, item: int, token_types: int) -> Least:
+    """Two rows and three indices for each token, the rows of all token types, gamma and beta; out."""
+    return Least(item * (2 * case.t + token_types + 2) * case.h + 3 * INDEX_BYTES * case.t, item * case.t * case.h)
 
 
 def least_gather(case: RowsCase, item: int) -> Least:
@@ -83,12 +100,9 @@ def least_gather(case: RowsCase, item: int) -> Least:
     return Least((item * case.h + INDEX_BYTES) * case.t, item * case.t * case.h)
 
 
-def least_pool(case: RowsCase, item: int, sequences: int, rows_read: int) -> Least:
-    """All rows for the mean, one of each sequence for the first; sums."""
-    return Least(
-        item * rows_read * case.h + INDEX_BYTES * (sequences + 1),
-        SUM_BYTES * sequences * case.h,
-    )
+def least_pool(case: RowsCase, item: int, rows_out: int, offsets: int) -> Least:
+    """The rows that are pooled, T of them, and offsets; sums."""
+    return Least(item * case.t * case.h + INDEX_BYTES * offsets, SUM_BYTES * rows_out * case.h)
 
 
 def least_l2_normalize(case: RowsCase) -> Least:
@@ -104,37 +118,84 @@ class Call:
     shape: str
     least: Least
     run: Callable[[], object]
+    most_bytes: float = _MOST_BYTES  # over the least
 
 
-def call_table(title: str, calls: Iterable[Call], take_counters: Callable[[], Records]) -> Table:
-    """Run every call by itself, and take what its launches counted."""
-    table = Table(title, CALL_COLUMNS)
+@dataclass(frozen=True)
+class Counted:
+    """A call that was run by itself, and what its launches counted."""
+
+    call: Call
+    records: Records
+
+    @property
+    def counts(self) -> Counts:
+        """All of its launches together."""
+        return Counts.of(self.records)
+
+    @property
+    def kernels(self) -> list[str]:
+        """Short names."""
+        return sorted(set(_names(self.records)))
+
+    @property
+    def wavefronts_over_ideal(self) -> float:
+        """1.0 without bank conflicts, and without shared memory."""
+        return _over(self.counts.shared_wavefronts, self.counts.shared_wavefronts_ideal)
+
+    @property
+    def sectors_over_ideal(self) -> float:
+        """1.0 where every sector of 32 bytes that is fetched is used whole."""
+        return _over(self.counts.global_sectors, self.counts.global_sectors_ideal)
+
+    @property
+    def bytes_over_least(self) -> float:
+        """Read and written, without what the tiles read of their operands."""
+        counts, least = self.counts, self.call.least
+        beside_operands = counts.global_bytes_read - least.operands + counts.global_bytes_written
+        return _over(beside_operands, least.read + least.written)
+
+    @property
+    def operands_read(self) -> float:
+        """How often tiles read their operands."""
+        return _over(self.call.least.operands, self.call.least.operands_once)
+
+    @property
+    def useful_flops(self) -> float | None:
+        """Share of the operations of tensor instructions that the op needs; None if it has no such instructions."""
+        done = self.counts.tensor_flops
+        return self.call.least.flops / done if done else None
+
+    def faults(self) -> list[str]:
+        """What must not be."""
+        found = []
+        if self.wavefronts_over_ideal != 1:
+            found.append(f"{self.wavefronts_over_ideal:.3f} times the wavefronts that shared memory needs")
+        if self.sectors_over_ideal != 1:
+            found.append(f"{self.sectors_over_ideal:.3f} times the sectors that global memory needs")
+        if not self.bytes_over_least <= self.call.most_bytes:
+            found.append(f"{self.bytes_over_least:.3f} times the least bytes, not {self.call.most_bytes}")
+        return [f"{self.call.op} {self.call.shape}: {fault}" for fault in found]
+
+
+def count(call: Call, take_counters: Callable[[], Records]) -> Counted:
+    """Run a call, and take what it counted."""
     take_counters()  # forget what was launched before
-    for call in calls:
-        call.run()
-        records = take_counters()
-        counts = Counts.of(records)
-        table.add(
-            *(call.op, call.shape, ", ".join(sorted(set(_names(records))))),
-            *(counts.wavefronts_over_ideal, counts.sectors_over_ideal),
-            _over(counts.global_bytes_read, call.least.read),
-            _over(counts.global_bytes_written, call.least.written),
-        )
-    return table
+    call.run()
+    return Counted(call, take_counters())
 
 
-def kernel_table(records: Records) -> Table:
-    """All launches of each kernel together."""
-    table = Table("Launches under the emulator", KERNEL_COLUMNS)
-    names = _names(records)
-    for kernel in sorted(set(names)):
-        own = [record for record, name in zip(records, names, strict=True) if name == kernel]
-        counts = Counts.of(own)
-        table.add(
-            *(kernel, len(own), counts.wavefronts_over_ideal, counts.sectors_over_ideal),
-            *(counts.global_bytes_read, counts.global_bytes_written),
+def table(title: str, counted: Sequence[Counted]) -> Table:
+    """One row for each call."""
+    result = Table(title, COLUMNS, notes=[_NOTE])
+    for one in counted:
+        result.add(
+            *(one.call.op, one.call.shape, ", ".join(one.kernels)),
+            *(one.wavefronts_over_ideal, one.sectors_over_ideal, one.operands_read, one.bytes_over_least),
+            "none" if one.useful_flops is None else percent(one.useful_flops),
         )
-    return table
+        result.failures += one.faults()
+    return result
 
 
 def dynamic_shared(records: Records) -> dict[str, int]:

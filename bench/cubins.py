@@ -6,6 +6,7 @@ they nor nvcc need a GPU.
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import json
 import os
@@ -29,6 +30,10 @@ _COUNTS_RESERVED_FROM = 90  # from this target on, static shared memory includes
 _USAGE = re.compile(r"Function (\S+):\s*REG:(\d+) STACK:(\d+) SHARED:(\d+) LOCAL:(\d+)")
 _ENTRY = re.compile(r"\.entry ([\w$]+)\(.*?\)(.*?)^\s*\{(.*?)^\s*\}", re.MULTILINE | re.DOTALL)
 _EXTERN_SHARED = re.compile(r"^\s*\.extern \.shared .*?\b([\w$]+)\[\];", re.MULTILINE)
+
+_LINEAR_TILES = ROOT / "cuda" / "linear_tiles.h"
+_TILE_TABLE = re.compile(r"k(Mma|Simt)Tiles\[\] = \{(.*?)\};", re.DOTALL)
+_TILE_INDEX = re.compile(r"^linear_kernel<(\w+), (\d+)>$")
 
 _NAMESPACES = re.compile(r"(?:\w+|\(anonymous namespace\))::")
 _TYPES = {"__nv_bfloat16": "bf16", "__half": "fp16", "float": "fp32"}
@@ -154,7 +159,7 @@ def short_names(mangled: Sequence[str]) -> list[str]:
     if not mangled:
         return []
     demangled = _output("c++filt", *mangled).splitlines()
-    names = [_shorten(name) for name in demangled]
+    names = [_with_tile(_shorten(name)) for name in demangled]
     if len(set(names)) < len(names):
         raise ValueError(f"short names of kernels are not unique: {sorted(demangled)}")
     return names
@@ -173,6 +178,26 @@ def _shorten(demangled: str) -> str:
         name = joined
     name = re.sub(r"(?<=[<, ])\w+<([\dx]+)>", r"\1", name)  # Tile<128x128x32>: the numbers say it
     return name.replace(" >", ">").strip()
+
+
+def _with_tile(name: str) -> str:
+    """The tile in place of its index: ``linear_kernel`` is compiled for each of a table."""
+
+    def tile(found: re.Match[str]) -> str:
+        sizes = linear_tiles()["fp32" if found[1] == "fp32" else "16 bit"][int(found[2])]
+        return f"linear_kernel<{found[1]}, {'x'.join(map(str, sizes))}>"
+
+    return _TILE_INDEX.sub(tile, name)
+
+
+@functools.cache
+def linear_tiles() -> dict[str, list[tuple[int, ...]]]:
+    """Tokens, rows and depth of the tiles in ``cuda/linear_tiles.h``, in its order."""
+    tables = dict(_TILE_TABLE.findall(_LINEAR_TILES.read_text()))
+    return {
+        dtype: [tuple(map(int, tile.split(",")[:3])) for tile in re.findall(r"\{([\d, ]+)\}", tables[name])]
+        for dtype, name in (("16 bit", "Mma"), ("fp32", "Simt"))
+    }
 
 
 def _output(*command: str, folder: str | None = None) -> str:

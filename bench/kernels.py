@@ -1,6 +1,7 @@
 """Every op alone, on the shapes of published models, against torch's own op and the limits of the machine.
 
-With ``--static``, the CUDA kernels instead, from their machine code: no GPU is needed.
+With ``--static``, the CUDA kernels instead, from their machine code and as the PTX emulator runs them: that needs no
+GPU.
 """
 
 from __future__ import annotations
@@ -49,11 +50,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tokens", default=",".join(map(str, TOKENS)), help="rows T, comma separated")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--plot", type=Path, metavar="FILE", help="also draw a roofline: .svg or .png")
-    static = parser.add_argument_group("CUDA kernels, without running them")
-    static.add_argument("--static", action="store_true", help="registers, memory, main loops of the machine code")
+    static = parser.add_argument_group("CUDA kernels, without a GPU")
+    static.add_argument("--static", action="store_true", help="figures of the machine code and of emulated launches")
     static.add_argument("--targets", default=",".join(map(str, TARGETS)), help="compute capabilities, comma separated")
     static.add_argument("--library", type=Path, help="a backend built for these targets; built here by default")
-    static.add_argument("--counters", type=Path, help="launches, as the emulator counted them, in JSON")
     static.add_argument("--update", action="store_true", help="expect what was found from now on")
 
 
@@ -82,7 +82,7 @@ def _static_tables(options: argparse.Namespace) -> list[Table]:
 
     targets = [int(target) for target in options.targets.split(",")]
     try:
-        return tables(targets, options.library, options.counters, options.update)
+        return tables(targets, options.library, options.update)
     except ToolMissingError as error:
         sys.exit(f"bench: {error}")
 

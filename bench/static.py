@@ -7,13 +7,13 @@ and what is asked for, which people write.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from bench.counted import dynamic_shared, kernel_table
 from bench.cubins import Kernel, build, read
+from bench.launches import launch_table
 from bench.machine import ROOT
 from bench.report import Table, percent
 from bench.sass import Mix, mix
@@ -179,19 +179,16 @@ def _apart(key: str, value: int) -> float:
     return allowed.get(key, 0)
 
 
-def tables(targets: list[int], library: Path | None, counters: Path | None, update: bool) -> list[Table]:
-    """One for each target; with ``update``, what is measured becomes what is expected."""
-    expected, launched = load(), []
-    if counters:
-        records = json.loads(counters.read_text())
-        launched.append(kernel_table(records))
-        expected.dynamic_shared.update(dynamic_shared(records))
+def tables(targets: list[int], library: Path | None, update: bool) -> list[Table]:
+    """One for each target, and one of launches; with ``update``, what is measured becomes what is expected."""
+    launched, shared = launch_table()
+    expected = replace(load(), dynamic_shared=shared)
     found = {target: measure(target, expected, library) for target in targets}
     if update:
         for target, measured in found.items():
             expected.targets[str(target)] = {figures.kernel.name: figures.record() for figures in measured}
         save(expected)
-    return [*(_table(target, measured, expected) for target, measured in found.items()), *launched]
+    return [*(_table(target, measured, expected) for target, measured in found.items()), launched]
 
 
 def _table(target: int, measured: list[Figures], expected: Expected) -> Table:

@@ -2,9 +2,10 @@
 //
 //   x [B, H] fp32, whatever the storage type
 //
-// A block takes a row; its threads lie side by side, four numbers each, and pass over it twice: squares, then
-// quotients. There is one row for each sequence, so that its second reading counts for nothing.
+// A block takes a row and holds it in registers (primitives/row.cuh): read once, written once. There is one row for
+// each sequence, and few of them, so every row has a block of its own.
 #include <algorithm>
+#include <string>
 
 #include "matrix_checks.h"
 #include "ops.h"
@@ -15,8 +16,10 @@
 namespace albert_fast::cuda {
 namespace {
 
-constexpr int kThreads = 256;  // one vector for each of the 1024 columns of a usual row, four at H = 4096
-constexpr int kVector = 4;     // 16 bytes
+/// 16 bytes each: H = 4096 is four vectors for a thread, the widest row that LayerNorm takes, 8192, is eight.
+constexpr int kVector = 4;
+using Shape = RowShape<256, 32>;
+
 constexpr float kLeastNorm = 1e-12f;
 
 struct L2NormalizeParameters {
@@ -25,30 +28,15 @@ struct L2NormalizeParameters {
   int width;
 };
 
-__global__ void __launch_bounds__(kThreads) l2_normalize_kernel(L2NormalizeParameters p) {
+__global__ void __launch_bounds__(Shape::kThreads) l2_normalize_kernel(L2NormalizeParameters p) {
   __shared__ RowSums sums;
-  RowGroup<kThreads> group(sums);
-  for (int64_t row = blockIdx.x; row < p.rows; row += gridDim.x) {
-    float* const x = p.x + row * p.stride;
-    float squares[1] = {};
-#pragma unroll 2  // loads on their way at once
-    for (int column = group.thread() * kVector; column < p.width; column += kThreads * kVector) {
-      float v[kVector];
-      load_floats(x + column, v);
-#pragma unroll
-      for (int i = 0; i < kVector; ++i) squares[0] += v[i] * v[i];
-    }
-    group.sum(squares);
-    // Asked this way round, NaN goes through.
-    const float scale = squares[0] < kLeastNorm * kLeastNorm ? 1.0f / kLeastNorm : inverse_sqrt(squares[0]);
-#pragma unroll 2  // loads on their way at once
-    for (int column = group.thread() * kVector; column < p.width; column += kThreads * kVector) {
-      float v[kVector];
-      load_floats(x + column, v);
-#pragma unroll
-      for (int i = 0; i < kVector; ++i) v[i] *= scale;
-      store_floats(x + column, v);
-    }
+  RowGroup<Shape::kThreads> group(sums);
+  for (int64_t i = blockIdx.x; i < p.rows; i += gridDim.x) {
+    float* const x = p.x + i * p.stride;
+    Row<Shape, kVector> row(group, p.width);
+    row.load(x);
+    row.normalize(kLeastNorm);
+    row.store(x);
   }
 }
 
@@ -57,8 +45,12 @@ __global__ void __launch_bounds__(kThreads) l2_normalize_kernel(L2NormalizeParam
 template <typename T>
 void l2_normalize(const L2Normalize& op, Stream stream) {
   check_rows("x", op.x);
+  if (op.x.cols > Shape::kMaxWidth) {
+    throw InvalidInputError("x: got rows of " + std::to_string(op.x.cols) + ", expected at most " +
+                            std::to_string(Shape::kMaxWidth));
+  }
   const int64_t blocks = std::min<int64_t>(op.x.rows, device_limits().multiprocessors);
-  launch(l2_normalize_kernel, {dim3(static_cast<unsigned>(blocks)), dim3(kThreads)}, stream,
+  launch(l2_normalize_kernel, {dim3(static_cast<unsigned>(blocks)), dim3(Shape::kThreads)}, stream,
          L2NormalizeParameters{static_cast<float*>(op.x.data), op.x.rows, op.x.stride, static_cast<int>(op.x.cols)});
 }
 

@@ -1,10 +1,11 @@
-// out[b] = the mean, or the first, of sequence b's rows; zeros if it has none. Or every row on its own, in fp32.
+// out[b] = the mean, or the first, of sequence b's rows; zeros if it has none. Or every row on its own. In fp32.
 //
 //   x [T, H],  cu_seqlens [B + 1],  out [B, H] fp32
 //
-// A block makes kColumns columns of one sequence. Rows are summed in blocks of kBlockRows, one block of rows to a warp,
-// and the sums of those blocks are then added in their order, kWarps at a time: the order of csrc/cpu/pool.cpp, which
-// depends on the length of the sequence alone.
+// Rows on their own and first rows are copied, a warp to a row. For the mean, a block makes kColumns columns of one
+// sequence. Rows are summed in blocks of kBlockRows, one block of rows to a warp, and the sums of those blocks are then
+// added in their order, kWarps at a time: the order of csrc/cpu/pool.cpp, which depends on the length of the sequence
+// alone.
 //
 //               kColumns = 32 lanes x 4                  sums [kWarps][kColumns], shared memory
 //   rows  0..31 | warp 0                  |    -->       | of rows  0..31 |    column c: thread c adds from top to
@@ -30,15 +31,19 @@ constexpr int kBlockRows = 32;
 /// 16 warps take the 512 rows of the longest sequence at once.
 constexpr int kWarps = 16;
 
-/// Together 48 warps, as many as any device since sm_80 has room for; 42 registers to a thread.
-constexpr int kResidentBlocks = 3;
+/// Together 32 warps, and registers for as many loads on their way as a warp begins at once; with three blocks some
+/// targets have too few.
+constexpr int kResidentBlocks = 2;
 
 /// To a lane; four sums are one 16-byte store to shared memory without bank conflicts.
 constexpr int kVector = 4;
 constexpr int kColumns = kWarp * kVector;
 
-/// Rows on their own need no more than a warp each; few to a block, so that a short batch spreads.
-constexpr int kWidenWarps = 4;
+/// Rows that are copied need no more than a warp each; few to a block, so that a short batch spreads.
+constexpr int kCopyWarps = 4;
+
+/// Vectors of a lane whose loads are on their way at once.
+constexpr int kCopyBatch = 4;
 
 template <typename T>
 struct PoolParameters {
@@ -47,7 +52,6 @@ struct PoolParameters {
   float* out;
   int64_t x_stride, out_stride;
   int width;
-  int most_rows;  // of a sequence that are pooled
 };
 
 /// sum = the sum of `count` rows of x at this lane's columns
@@ -79,7 +83,7 @@ __global__ void __launch_bounds__(kWarps* kWarp, kResidentBlocks) pool_kernel(Po
   const int lane = static_cast<int>(threadIdx.x) % kWarp, warp = static_cast<int>(threadIdx.x) / kWarp;
   const int lane_column = first_column + lane * kVector;
   const int begin = p.cu_seqlens[sequence];
-  const int count = min(p.cu_seqlens[sequence + 1] - begin, p.most_rows);
+  const int count = p.cu_seqlens[sequence + 1] - begin;
 
   const int column = first_column + static_cast<int>(threadIdx.x);  // whose total this thread has, if it is one
   const bool has_column = threadIdx.x < kColumns && column < p.width;
@@ -106,35 +110,47 @@ __global__ void __launch_bounds__(kWarps* kWarp, kResidentBlocks) pool_kernel(Po
 }
 
 template <typename T>
-struct WidenParameters {
+struct CopyParameters {
   const T* x;
+  const int32_t* cu_seqlens;  // of kFirst; null for kEach
   float* out;
-  int64_t num_rows, x_stride, out_stride;
+  int64_t out_rows, x_stride, out_stride;
   int width;
 };
 
-/// kEach: out[t] = x[t] in fp32. A warp moves a row, its lanes side by side, kVector numbers each.
+/// kFirst and kEach: out[i] = the first row of sequence i, or row i, in fp32. A warp moves a row, its lanes side by
+/// side, kVector numbers each.
 template <typename T>
-__global__ void __launch_bounds__(kWidenWarps* kWarp) widen_kernel(WidenParameters<T> p) {
+__global__ void __launch_bounds__(kCopyWarps* kWarp) copy_rows_kernel(CopyParameters<T> p) {
   const int lane = static_cast<int>(threadIdx.x) % kWarp;
-  const int64_t first = static_cast<int64_t>(blockIdx.x) * kWidenWarps + threadIdx.x / kWarp;
-  for (int64_t t = first; t < p.num_rows; t += static_cast<int64_t>(gridDim.x) * kWidenWarps) {
-#pragma unroll 4  // loads on their way at once
-    for (int j = lane * kVector; j < p.width; j += kColumns) {
-      float v[kVector];
-      load_floats<kVector>(p.x + t * p.x_stride + j, v);
-      *reinterpret_cast<float4*>(p.out + t * p.out_stride + j) = make_float4(v[0], v[1], v[2], v[3]);
+  const int64_t first = static_cast<int64_t>(blockIdx.x) * kCopyWarps + threadIdx.x / kWarp;
+  for (int64_t i = first; i < p.out_rows; i += static_cast<int64_t>(gridDim.x) * kCopyWarps) {
+    const int64_t row = p.cu_seqlens ? p.cu_seqlens[i] : i;
+    const bool has_row = p.cu_seqlens ? row < p.cu_seqlens[i + 1] : true;
+    for (int j = lane * kVector; j < p.width; j += kCopyBatch * kColumns) {
+      float v[kCopyBatch][kVector] = {};
+#pragma unroll
+      for (int b = 0; b < kCopyBatch; ++b) {
+        const int column = j + b * kColumns;
+        if (has_row && column < p.width) load_floats<kVector>(p.x + row * p.x_stride + column, v[b]);
+      }
+#pragma unroll
+      for (int b = 0; b < kCopyBatch; ++b) {
+        const int column = j + b * kColumns;
+        if (column < p.width) store_global(p.out + i * p.out_stride + column, v[b]);  // nvcc splits a plain store
+      }
     }
   }
 }
 
 template <typename T>
-void widen(const Pool& op, Stream stream) {
-  const int64_t most = int64_t{device_limits().multiprocessors} * (2048 / (kWidenWarps * kWarp));  // threads of one
-  const int64_t blocks = std::min<int64_t>((op.out.rows + kWidenWarps - 1) / kWidenWarps, most);
-  launch(widen_kernel<T>, {dim3(static_cast<unsigned>(blocks)), dim3(kWidenWarps * kWarp)}, stream,
-         WidenParameters<T>{static_cast<const T*>(op.x.data), static_cast<float*>(op.out.data), op.out.rows,
-                            op.x.stride, op.out.stride, static_cast<int>(op.out.cols)});
+void copy_rows(const Pool& op, Stream stream) {
+  const int64_t most = int64_t{device_limits().multiprocessors} * (2048 / (kCopyWarps * kWarp));  // threads of one
+  const int64_t blocks = std::min<int64_t>((op.out.rows + kCopyWarps - 1) / kCopyWarps, most);
+  const int32_t* const cu_seqlens = op.pooling == Pooling::kFirst ? op.cu_seqlens : nullptr;
+  launch(copy_rows_kernel<T>, {dim3(static_cast<unsigned>(blocks)), dim3(kCopyWarps * kWarp)}, stream,
+         CopyParameters<T>{static_cast<const T*>(op.x.data), cu_seqlens, static_cast<float*>(op.out.data), op.out.rows,
+                           op.x.stride, op.out.stride, static_cast<int>(op.out.cols)});
 }
 
 }  // namespace
@@ -143,13 +159,12 @@ template <typename T>
 void pool(const Pool& op, Stream stream) {
   check_rows("x", op.x);
   check_rows("out", op.out);
-  if (op.pooling == Pooling::kEach) return widen<T>(op, stream);
+  if (op.pooling != Pooling::kMean) return copy_rows<T>(op, stream);
   const int64_t tiles = (op.out.cols + kColumns - 1) / kColumns;
-  const int most_rows = op.pooling == Pooling::kFirst ? 1 : INT32_MAX;
   launch(pool_kernel<T>, {dim3(static_cast<unsigned>(op.out.rows), static_cast<unsigned>(tiles)), dim3(kWarps * kWarp)},
          stream,
          PoolParameters<T>{static_cast<const T*>(op.x.data), op.cu_seqlens, static_cast<float*>(op.out.data),
-                           op.x.stride, op.out.stride, static_cast<int>(op.out.cols), most_rows});
+                           op.x.stride, op.out.stride, static_cast<int>(op.out.cols)});
 }
 
 template void pool<float>(const Pool&, Stream);

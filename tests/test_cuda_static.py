@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections import Counter
 from dataclasses import replace
@@ -28,6 +29,8 @@ def measured(request: pytest.FixtureRequest) -> list[static.Figures]:
             cubins.find_tool(tool)
         cubins.find_compiler()
     except cubins.ToolMissingError as error:
+        if os.environ.get("ALBERT_FAST_REQUIRE_CUDA_TESTS"):
+            pytest.fail(str(error))
         pytest.skip(str(error))
     return static.measure(request.param, static.load())
 
@@ -209,6 +212,13 @@ def test_short_names(demangled, short):
     assert cubins._shorten(demangled) == short
 
 
+def test_a_kernel_of_linear_is_named_after_its_tile():
+    assert cubins._with_tile("linear_kernel<bf16, 1>") == "linear_kernel<bf16, 128x128x32>"
+    assert cubins._with_tile("linear_kernel<fp32, 0>") == "linear_kernel<fp32, 64x64x32>"
+    with pytest.raises(IndexError):
+        cubins._with_tile("linear_kernel<fp16, 99>")
+
+
 PTX = """
 .version 9.0
 .extern .shared .align 16 .b8 buffers[];
@@ -303,31 +313,38 @@ RECORD = {
     "dynamic_shared": 4096,
     "shared_wavefronts": 30,
     "shared_wavefronts_ideal": 20,
-    "global_sectors": 0,
-    "global_sectors_ideal": 0,
+    "global_sectors": 6,
+    "global_sectors_ideal": 4,
     "global_bytes_read": 300,
     "global_bytes_written": 100,
+    "tensor_flops": 32,
 }
 
 
 def test_counters_beside_the_least():
     records = [[], [RECORD, RECORD | {"dynamic_shared": 512}]]
-    call = counted.Call("op", "1x2", counted.Least(600, 100), lambda: None)
-    [row] = counted.call_table("calls", [call], lambda: records.pop(0)).rows
-    assert row == ("op", "1x2", "kernel<fp32>", 1.5, 1.0, 1.0, 2.0)
-    [row] = counted.kernel_table([RECORD, RECORD]).rows
-    assert row == ("kernel<fp32>", 2, 1.5, 1.0, 600, 200)
+    least = counted.Least(read=100, written=100, operands=400, operands_once=200, flops=48)
+    one = counted.count(counted.Call("op", "1x2", least, lambda: None), lambda: records.pop(0))
+    table = counted.table("calls", [one])
+    assert table.rows == [("op", "1x2", "kernel<fp32>", 1.5, 1.5, 2.0, 2.0, "75%")]
+    assert table.failures == [
+        "op 1x2: 1.500 times the wavefronts that shared memory needs",
+        "op 1x2: 1.500 times the sectors that global memory needs",
+        "op 1x2: 2.000 times the least bytes, not 1.05",
+    ]
     assert counted.dynamic_shared([RECORD, RECORD | {"dynamic_shared": 512}]) == {"kernel<fp32>": 4096}
 
 
 def test_least_bytes():
-    linear = LinearCase(t=2, n=3, k=5, bias=True, residual=False)
-    assert counted.least_linear(linear, item=2, y_item=4) == counted.Least(2 * (10 + 15 + 3), 4 * 6)
-    attention = AttentionCase((1, 2), num_heads=2, head_dim=4)
-    assert counted.least_attention(attention, item=2) == counted.Least(2 * 3 * 24 + 12, 2 * 3 * 8)
+    linear = LinearCase(t=3, n=5, k=7, bias=True, residual=False)
+    least = counted.Least(2 * 5, 4 * 15, operands=2 * 7 * (3 * 3 + 2 * 5), operands_once=2 * 7 * (3 + 5), flops=210)
+    assert counted.least_linear(linear, tile=(2, 2), item=2, y_item=4) == least
+    attention = AttentionCase((1, 3), num_heads=2, head_dim=4)
+    least = counted.Least(12, 2 * 4 * 8, operands=2 * 8 * (3 + 3 + 12), operands_once=2 * 4 * 24, flops=4 * 8 * 10)
+    assert counted.least_attention(attention, queries=2, item=2) == least
     rows = RowsCase(t=3, h=8)
     assert counted.least_layer_norm(rows, item=2, x_item=4) == counted.Least(4 * 24 + 32, 2 * 24)
-    assert counted.least_embed(rows, item=2) == counted.Least(2 * 11 * 8 + 36, 2 * 24)
+    assert counted.least_embed(rows, item=2, token_types=2) == counted.Least(2 * 10 * 8 + 36, 2 * 24)
     assert counted.least_gather(rows, item=2) == counted.Least(3 * 20, 2 * 24)
-    assert counted.least_pool(rows, item=2, sequences=2, rows_read=3) == counted.Least(48 + 12, 64)
+    assert counted.least_pool(rows, item=2, rows_out=2, offsets=3) == counted.Least(48 + 12, 64)
     assert counted.least_l2_normalize(rows) == counted.Least(96, 96)

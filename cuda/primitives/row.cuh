@@ -169,6 +169,28 @@ class Row {
     });
   }
 
+  /// This row = row / max(|row|, least_norm), with the Euclidean norm
+  __device__ void normalize(float least_norm) {
+    float squares[1] = {};
+    each_vector([&](int, float (&v)[kVector]) {
+#pragma unroll
+      for (int i = 0; i < kVector; ++i) squares[0] += v[i] * v[i];
+    });
+    group_.sum(squares);
+    // Asked this way round, NaN goes through.
+    const float scale = squares[0] < least_norm * least_norm ? 1.0f / least_norm : inverse_sqrt(squares[0]);
+    each_vector([&](int, float (&v)[kVector]) {
+#pragma unroll
+      for (int i = 0; i < kVector; ++i) v[i] *= scale;
+    });
+  }
+
+  /// y = row
+  template <typename T>
+  __device__ void store(T* y) {
+    each_vector([&](int column, float (&v)[kVector]) { store_floats(y + column, v); });
+  }
+
   /// y = row * gamma + beta
   template <typename T>
   __device__ void store_scaled(const T* gamma, const T* beta, T* y) {
