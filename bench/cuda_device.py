@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import ctypes
-import os
-import re
 from collections.abc import Mapping
 from functools import partial
-from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -31,24 +27,11 @@ _LIMIT_SAMPLES = 8
 def why_not_timed() -> str | None:
     """Why ops cannot be timed on a GPU here, or None."""
     reason = cuda.why_not()
-    if reason is None and is_loaded("emulator_take_report"):
-        reason = "the CUDA backend that is loaded runs on an emulator, where times mean nothing"
+    if reason is None and (path := _core.cuda_backend_path()):
+        reason = f"the CUDA backend is {path}, not the installed one; on an emulator times mean nothing"
     elif reason is None and not torch.cuda.is_available():
         reason = f"torch {torch.__version__}, which holds the operands and the clock, sees no GPU"
     return reason and f"{reason}; {STATIC}"
-
-
-def is_loaded(symbol: str) -> bool:
-    """Whether a library of this process exports it. The emulator's runtime exports its controls, CUDA's has none."""
-    paths = set(re.findall(r" (/\S+\.so[\d.]*)$", Path("/proc/self/maps").read_text(), re.MULTILINE))
-    return any(_exports(path, symbol) for path in paths)
-
-
-def _exports(path: str, symbol: str) -> bool:
-    try:
-        return hasattr(ctypes.CDLL(path, mode=os.RTLD_NOLOAD | os.RTLD_LAZY), symbol)
-    except OSError:  # mapped, but as a file
-        return False
 
 
 class CudaDevice(Device):

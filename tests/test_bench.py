@@ -154,18 +154,12 @@ def test_what_cannot_be_timed_is_refused(bench, capsys, monkeypatch):
     monkeypatch.setattr(device.cuda, "why_not", lambda: None)
     monkeypatch.setattr(device.torch.cuda, "is_available", lambda: False)
     assert re.search(r"torch .* sees no GPU; .*kernels --static", refused("--device", "cuda"))
-    monkeypatch.setattr(device, "is_loaded", lambda symbol: symbol == "emulator_take_report")
-    assert re.search(r"emulator, where times mean nothing; .*kernels --static", refused("--device", "cuda"))
+    monkeypatch.setattr(device._core, "cuda_backend_path", lambda: "/build/emulated.so")
+    assert re.search(r"emulated.so, .* emulator times mean nothing; .*kernels --static", refused("--device", "cuda"))
     assert "dtype: got 'float16' on the CPU, expected 'float32'" in refused("--device", "cpu", "--dtype", "float16")
     assert "expected a file that ends in .svg or .png" in refused("--plot", "roofline.txt")
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     assert "pip install 'albert_fast[bench]'" in refused("--plot", "roofline.svg")
-
-
-def test_libraries_are_known_by_what_they_export(bench):
-    is_loaded = importlib.import_module("bench.cuda_device").is_loaded
-    assert is_loaded("PyInit__core")
-    assert not is_loaded("emulator_takes_nothing")
 
 
 def test_kernels_draws_a_roofline(bench, capsys, tmp_path):

@@ -14,6 +14,7 @@ namespace {
 struct CudaLibrary {
   std::mutex mutex;
   const Backend* backend = nullptr;
+  std::string path;     // of a library that is not the installed one
   std::string why_not;  // once loading was tried and failed
 };
 
@@ -66,7 +67,14 @@ void load_cuda_backend(const std::string& path) {
   CudaLibrary& cuda = library();
   const std::lock_guard lock(cuda.mutex);
   cuda.backend = backend;
+  cuda.path = path;
   cuda.why_not.clear();
+}
+
+std::string cuda_backend_path() {
+  CudaLibrary& cuda = library();
+  const std::lock_guard lock(cuda.mutex);
+  return cuda.path;
 }
 
 const Backend& cuda_backend() {

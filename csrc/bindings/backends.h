@@ -18,6 +18,9 @@ const Backend& cuda_backend();
 /// Empty if a GPU can be used, else why not.
 std::string cuda_unavailable_reason();
 
+/// The library that load_cuda_backend was last given; empty if the installed one is in use.
+std::string cuda_backend_path();
+
 /// Takes the CUDA backend from the library at `path`, or if that is empty from the installed one. What was made before
 /// keeps the backend that it has. Throws DeviceError if it is not one of this version.
 void load_cuda_backend(const std::string& path);

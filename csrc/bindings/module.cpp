@@ -49,6 +49,7 @@ PYBIND11_MODULE(_core, m) {
   m.def("cuda_unavailable_reason", &bindings::cuda_unavailable_reason, "Empty if a GPU can be used.");
   m.def("load_cuda_backend", &bindings::load_cuda_backend, pybind11::arg("path"),
         "Takes the CUDA backend from another library than the installed one; '' goes back.");
+  m.def("cuda_backend_path", &bindings::cuda_backend_path, "That library, or '' for the installed one.");
   bindings::register_weights(m);
   bindings::register_encoder(m);
   bindings::register_ops(m);
