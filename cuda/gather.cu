@@ -23,6 +23,9 @@ constexpr int kBlockWarps = 4;
 /// Blocks that may be at work at once on a multiprocessor: 64 warps of the largest, 16 blocks of the smallest.
 constexpr int kBlocksPerMultiprocessor = 16;
 
+/// Vectors of a lane whose loads are on their way at once.
+constexpr int kBatch = 4;
+
 struct GatherParameters {
   const uint4* x;
   const int32_t* rows;
@@ -38,8 +41,19 @@ __global__ void __launch_bounds__(kBlockWarps* kWarp) gather_kernel(GatherParame
     const int64_t row = p.rows[i];
     const uint4* const x = p.x + row * p.x_stride;
     uint4* const out = p.out + i * p.out_stride;
-#pragma unroll 4  // loads on their way at once
-    for (int j = lane; j < p.width; j += kWarp) out[j] = row < 0 ? uint4{} : x[j];
+    for (int first_vector = lane; first_vector < p.width; first_vector += kBatch * kWarp) {
+      uint4 v[kBatch] = {};
+#pragma unroll
+      for (int b = 0; b < kBatch; ++b) {
+        const int j = first_vector + b * kWarp;
+        if (row >= 0 && j < p.width) v[b] = x[j];
+      }
+#pragma unroll
+      for (int b = 0; b < kBatch; ++b) {
+        const int j = first_vector + b * kWarp;
+        if (j < p.width) out[j] = v[b];
+      }
+    }
   }
 }
 
