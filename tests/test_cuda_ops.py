@@ -19,6 +19,7 @@ from torch.nn import functional as F
 
 from albert_fast._core import Ops
 from albert_fast.cuda import DeviceArray
+from albert_fast.errors import InvalidInputError
 from albert_fast.numbers import error_bound
 
 DTYPES = ("bfloat16", "float16", "float32")
@@ -261,3 +262,11 @@ def test_no_rows_are_no_work(ops: Ops) -> None:
     out = poisoned((2, 64), "float32")
     ops.pool(nothing, np.zeros(3, np.int32), "mean", out=out)
     assert not out.numpy().any()
+
+
+def test_rows_wider_than_a_block_holds_are_refused(ops: Ops) -> None:
+    wide, vector = DeviceArray((1, 8200), "float32"), DeviceArray((8200,), ops.dtype)
+    with pytest.raises(InvalidInputError, match="x: got rows of 8200, expected at most 8192"):
+        ops.l2_normalize(wide)
+    with pytest.raises(InvalidInputError, match="x: got rows of 8200, expected at most 8192"):
+        ops.layer_norm(wide, vector, vector, EPS, out=DeviceArray((1, 8200), ops.dtype))
