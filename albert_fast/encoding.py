@@ -383,14 +383,10 @@ def resolve_model(model: Any, device: str | None, dtype: str | None) -> Model:
 
     Raises ``InvalidInputError`` when a ``Model`` is asked to be of another device or dtype than it is.
     """
-    from .model import Model, load
+    from .model import Model, load, require_place
 
     if isinstance(model, Model):
-        for option, asked, has in (("device", device, model.device), ("dtype", dtype, model.dtype)):
-            if asked not in (None, "auto", has):
-                raise InvalidInputError(
-                    f"{option}: got {asked!r} for a model that is loaded as {has!r}; pass {option} to load()"
-                )
+        require_place(model, device, dtype)
         return model
     if isinstance(model, (str, os.PathLike)):
         return _last_model.get(model, device or "auto", dtype or "auto")

@@ -98,6 +98,15 @@ def resolve_place(device: str, dtype: str) -> tuple[str, str]:
     return device, dtype
 
 
+def require_place(model: Model, device: str | None, dtype: str | None) -> None:
+    """Raise ``InvalidInputError`` when a loaded model is asked to be of another device or dtype than it is."""
+    for option, asked, has in (("device", device, model.device), ("dtype", dtype, model.dtype)):
+        if asked not in (None, "auto", has):
+            raise InvalidInputError(
+                f"{option}: got {asked!r} for a model that is loaded as {has!r}; pass {option} to load()"
+            )
+
+
 class Model:
     """What ``load`` returns. Nothing in it changes after loading, so threads may share it."""
 

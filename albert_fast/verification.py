@@ -92,12 +92,15 @@ def verify(
     rtol_factor: float = 2.0,
     raise_on_failure: bool = True,
     num_threads: int | None = None,
+    device: str | None = None,
+    dtype: str | None = None,
 ) -> VerificationReport:
     """Compare a model with float64 arithmetic, beside the error PyTorch makes in the model's own precision.
 
-    ``model`` is what ``load`` returns, or anything it takes. ``texts`` are strings or pairs; by default five
-    sentences of our own, or random token ids for a model that has no tokenizer beside it. A stage passes when
-    our error is at most ``rtol_factor`` times PyTorch's, which is taken to be at least one roundoff.
+    ``model`` is what ``load`` returns, or anything it takes, loaded with ``device`` and ``dtype``. ``texts`` are
+    strings or pairs; by default five sentences of our own, or random token ids for a model that has no tokenizer
+    beside it. A stage passes when our error is at most ``rtol_factor`` times PyTorch's, which is taken to be at
+    least one roundoff.
 
     Raises ``VerificationError`` (the report is its ``report``) when a stage fails, unless told not to;
     ``MissingDependencyError`` without torch; ``InvalidInputError`` and ``InvalidTypeError`` for bad
@@ -107,7 +110,7 @@ def verify(
         raise InvalidTypeError(f"rtol_factor: got {type(rtol_factor).__name__}, expected a number")
     if not 0 < rtol_factor < np.inf:
         raise InvalidInputError(f"rtol_factor: got {rtol_factor!r}, expected a number above 0")
-    loaded = _load(model)
+    loaded = _load(model, device, dtype)
     if loaded.dtype == "float64":
         raise InvalidInputError("model: got dtype float64, which verify measures against; expected float32")
     encoded, described = _inputs(loaded, texts)
@@ -129,10 +132,13 @@ def verify(
     return report
 
 
-def _load(model: Model | Any) -> Model:
-    from albert_fast.model import Model, load
+def _load(model: Model | Any, device: str | None, dtype: str | None) -> Model:
+    from albert_fast.model import Model, load, require_place
 
-    return model if isinstance(model, Model) else load(model)
+    if not isinstance(model, Model):
+        return load(model, device=device or "auto", dtype=dtype or "auto")
+    require_place(model, device, dtype)
+    return model
 
 
 def _inputs(model: Model, texts: Sequence[Text] | None) -> tuple[list[Encoded], str]:

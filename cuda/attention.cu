@@ -19,9 +19,8 @@
 // Invariants
 //   - Before a tile's barrier each thread has waited for its copies of that tile, so after it the tile is everybody's.
 //   - Behind that barrier nobody reads the other stage any more: the next tile may be copied there.
-//   - Rows beyond the sequence are zeros in every tile, their scores -infinity: p = 0, and 0 x 0 adds nothing. Memory
-//   of
-//     another sequence is never read.
+//   - Rows beyond the sequence are zeros in every tile, their scores -infinity: p = 0, and 0 x 0 adds nothing. Rows of
+//     another sequence are never read.
 //   - Tiles begin at the sequence's first row and ascend, so a row's bits depend on its sequence alone.
 #include <climits>
 #include <cmath>

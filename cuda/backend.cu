@@ -23,6 +23,7 @@ Ops make_ops(const char* name, DType dtype) {
   ops.sum_dtype = DType::kFloat32;
   ops.weight_form = WeightForm::kPlain;
   ops.width_multiple = kWidthMultiple;
+  ops.widest_row = kWidestRow;
   ops.takes_head_dim = takes_head_dim;
   ops.allocate = allocate;
   ops.release = release;

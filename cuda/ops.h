@@ -10,6 +10,9 @@ namespace albert_fast::cuda {
 /// cp.async and one vector load move.
 inline constexpr int64_t kWidthMultiple = 8;
 
+/// E and H are at most this: LayerNorm, embeddings and l2_normalize keep a row in the registers of one block.
+inline constexpr int64_t kWidestRow = 8192;
+
 bool takes_head_dim(int64_t head_dim);
 
 template <typename T>

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "kernels/errors.h"
+#include "ops.h"
 #include "primitives/row.cuh"
 #include "runtime/device.h"
 #include "runtime/launch.h"
@@ -18,6 +19,7 @@ namespace albert_fast::cuda {
 template <typename F>
 void with_row_shape(const char* argument, int64_t width, F f) {
   using Widest = RowShape<512, 16>;
+  static_assert(Widest::kMaxWidth == kWidestRow);
   if (width <= RowShape<8, 16>::kMaxWidth) return f(RowShape<8, 16>{});
   if (width <= RowShape<32, 16>::kMaxWidth) return f(RowShape<32, 16>{});
   if (width <= RowShape<128, 8>::kMaxWidth) return f(RowShape<128, 8>{});

@@ -212,3 +212,11 @@ def test_assert_within_pytorch():
         assert_within_pytorch(ours, pytorch, exact, "float32", factor=3)
     with pytest.raises(AssertionError, match="one array per seed"):
         assert_within_pytorch([], [], [], "float32")
+
+
+def test_device_and_dtype_are_those_of_load(tiny):
+    assert verify("random:tiny", device="cpu", dtype="float32").passed
+    with pytest.raises(InvalidInputError, match="dtype: got 'float64' for a model that is loaded as 'float32'"):
+        verify(tiny, dtype="float64")
+    with pytest.raises(InvalidInputError, match="device: got 'gpu'"):
+        verify("random:tiny", device="gpu")

@@ -23,6 +23,7 @@ const Ops ops = {
     .sum_dtype = kDType,
     .weight_form = WeightForm::kPacked,
     .width_multiple = 1,
+    .widest_row = INT64_MAX,
     .takes_head_dim = takes_head_dim,
     .allocate = allocate,
     .release = release,

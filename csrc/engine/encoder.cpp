@@ -27,6 +27,11 @@ std::string unsupported_by(const Ops& ops, const ModelConfig& config) {
     return std::string(name) + ": got " + std::to_string(width) + ", expected a multiple of " +
            std::to_string(ops.width_multiple) + " for " + ops.name;
   }
+  for (const auto& [name, width] : {widths[0], widths[1]}) {
+    if (width <= ops.widest_row) continue;
+    return std::string(name) + ": got " + std::to_string(width) + ", expected at most " +
+           std::to_string(ops.widest_row) + " for " + ops.name;
+  }
   if (ops.takes_head_dim(config.head_dim())) return "";
   return "num_attention_heads: got heads of " + std::to_string(config.head_dim()) + " numbers, which the kernels of " +
          ops.name + " do not take, expected 32, 64 or 128";

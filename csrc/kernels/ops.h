@@ -119,6 +119,7 @@ struct Ops {
   DType sum_dtype;         // see the top
   WeightForm weight_form;  // in which `linear` wants the weights it multiplies by
   int64_t width_multiple;  // E, H, I and K have to be multiples of this
+  int64_t widest_row;      // E and H are at most this
   bool (*takes_head_dim)(int64_t head_dim);
 
   // Memory of the device. Copies are ordered with the work of their stream.

@@ -205,6 +205,9 @@ TEST_CASE("a model whose widths a backend does not take is refused") {
   fill<float>(weights, 0);
   CHECK_THROWS_WITH_AS(Encoder{weights}, doctest::Contains("expected a multiple of 8"), ConfigError);
   narrow.width_multiple = 1;
+  narrow.widest_row = 29;
+  CHECK_THROWS_WITH_AS(Encoder{weights}, doctest::Contains("hidden_size: got 30, expected at most 29"), ConfigError);
+  narrow.widest_row = 30;
   narrow.takes_head_dim = [](int64_t head_dim) { return head_dim == 64; };
   CHECK_THROWS_WITH_AS(Encoder{weights}, doctest::Contains("num_attention_heads"), ConfigError);
 }
