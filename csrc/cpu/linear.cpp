@@ -21,10 +21,10 @@
 namespace albert_fast::cpu::ALBERT_FAST_VARIANT {
 namespace {
 
-/// 8 panels and a chunk of x for one block of k are 128 + 192 KB in AVX2 floats: within 512 KB of L2.
+/// 8 panels and a chunk of x for one block of k are 128 + 144 KB in AVX2 floats: within 512 KB of L2.
 constexpr int64_t kGroupPanels = 8;
-constexpr int64_t kChunkRows = 192;
-static_assert(kChunkRows % kTileRows == 0);
+constexpr int64_t kChunkTiles = 144 / kTileRows;
+constexpr int64_t kChunkRows = kChunkTiles * kTileRows;
 static_assert(kPackedRowMultiple % kPanel == 0);
 
 /// Bound of the packed copy of x. Packing costs 1/N of the product, and W is read once per this much of x.
@@ -34,6 +34,16 @@ int64_t rows_per_pass(int64_t rows, int64_t cols) {
   const int64_t chunks = kPackedBytes / (kChunkRows * cols * int64_t{sizeof(real)});
   return min(rows, (chunks > 0 ? chunks : 1) * kChunkRows);
 }
+
+/// Rows cut into as few tiles as hold them, which differ by one row at most: 16 rows are 6 + 5 + 5 and not 6 + 6 + 4,
+/// because a tile of few rows waits for its own accumulators.
+struct Tiling {
+  int64_t rows;
+  int64_t tiles = ceil_div(rows, kTileRows);
+
+  int64_t begin(int64_t tile) const { return tile * rows / tiles; }
+  int size(int64_t tile) const { return static_cast<int>(begin(tile + 1) - begin(tile)); }
+};
 
 /// Where panel `panel` of k block [k0, k0 + depth) starts in a packed W[N, K].
 int64_t packed_offset(int64_t num_rows, int64_t cols, int64_t panel, int64_t k0, int64_t depth) {
@@ -88,8 +98,10 @@ const real* weight_panel(const Weight& w, int64_t panel, int64_t k0, int64_t dep
   return buffer;
 }
 
-/// One chunk of rows times one group of panels. `tiles`: the chunk's packed x, [tile][K][kTileRows].
-void multiply_group(const Linear& op, const real* tiles, int64_t row0, int64_t rows, int64_t group) {
+/// Tiles [first_tile, last_tile) of the rows from row0 on, times one group of panels.
+/// `packed`: x in tiles, [tile][K][kTileRows].
+void multiply_group(const Linear& op, const real* packed, int64_t row0, const Tiling& tiling, int64_t first_tile,
+                    int64_t last_tile, int64_t group) {
   const int64_t depth_total = op.weight.cols, cols_total = op.weight.rows;
   const int64_t first_panel = group * kGroupPanels;
   const int64_t last_panel = min(first_panel + kGroupPanels, ceil_div(cols_total, kPanel));
@@ -102,13 +114,19 @@ void multiply_group(const Linear& op, const real* tiles, int64_t row0, int64_t r
     for (int64_t panel = first_panel; panel < last_panel; ++panel) {
       const real* b = weight_panel(op.weight, panel, k0, depth, plain_panel);
       const int64_t col0 = panel * kPanel, cols = min(kPanel, cols_total - col0);
-      real* c = cols == kPanel ? op.y.row<real>(row0) + col0 : edge;
-      const int64_t c_stride = cols == kPanel ? op.y.stride : kPanel;
-      for (int64_t i = 0; i < rows; i += kTileRows) {
-        const int64_t tile_rows = min(kTileRows, rows - i);
-        const real* a = tiles + i * depth_total + k0 * kTileRows;
-        multiply_tile(static_cast<int>(tile_rows), a, b, depth, c + i * c_stride, c_stride, into);
-        if (k0 + depth == depth_total) finish(op, c + i * c_stride, c_stride, row0 + i, tile_rows, col0, cols);
+      for (int64_t tile = first_tile; tile < last_tile; ++tile) {
+        const int64_t row = row0 + tiling.begin(tile);
+        const int rows = tiling.size(tile);
+        // A single tile reads W as fast as memory gives it, in order: the hardware fetches that by itself, and better.
+        const Ahead ahead = last_tile - first_tile == 1
+                                ? Ahead()
+                                : Ahead(b + depth * kPanel, depth, tile - first_tile, last_tile - first_tile);
+        const real* a = packed + (tile * depth_total + k0) * kTileRows;
+        real* y = op.y.row<real>(row) + col0;
+        real* c = cols == kPanel ? y : edge + (tiling.begin(tile) - tiling.begin(first_tile)) * kPanel;
+        const int64_t c_stride = cols == kPanel ? op.y.stride : kPanel;
+        multiply_tile(rows, a, b, depth, c, c_stride, into, ahead);
+        if (k0 + depth == depth_total) finish(op, c, c_stride, row, rows, col0, cols);
       }
     }
   }
@@ -127,17 +145,16 @@ void linear(const Linear& op, Stream stream) {
   const int64_t pass_rows = rows_per_pass(rows, depth);
   real* packed = static_cast<real*>(op.scratch.data);
 
-  for (int64_t pass0 = 0; pass0 < rows; pass0 += pass_rows) {
-    const int64_t in_pass = min(pass_rows, rows - pass0);
-    executor.parallel_for(ceil_div(in_pass, kTileRows), [&](int64_t tile, int) {
-      const int64_t i = tile * kTileRows;
-      const int tile_rows = static_cast<int>(min(kTileRows, in_pass - i));
-      pack_tile(op.x.row<real>(pass0 + i), op.x.stride, tile_rows, depth, packed + i * depth);
+  for (int64_t row0 = 0; row0 < rows; row0 += pass_rows) {
+    const Tiling tiling{min(pass_rows, rows - row0)};
+    executor.parallel_for(tiling.tiles, [&](int64_t tile, int) {
+      pack_tile(op.x.row<real>(row0 + tiling.begin(tile)), op.x.stride, tiling.size(tile), depth,
+                packed + tile * depth * kTileRows);
     });
-    const int64_t chunks = ceil_div(in_pass, kChunkRows);
+    const int64_t chunks = ceil_div(tiling.tiles, kChunkTiles);
     executor.parallel_for(chunks * groups, [&](int64_t task, int) {
-      const int64_t i = (task % chunks) * kChunkRows;
-      multiply_group(op, packed + i * depth, pass0 + i, min(kChunkRows, in_pass - i), task / chunks);
+      const int64_t tile = (task % chunks) * kChunkTiles;
+      multiply_group(op, packed, row0, tiling, tile, min(tile + kChunkTiles, tiling.tiles), task / chunks);
     });
   }
 }

@@ -2,11 +2,12 @@
 
 namespace albert_fast::cpu::ALBERT_FAST_VARIANT {
 
-void multiply_tile(int rows, const real* a, const real* b, int64_t depth, real* c, int64_t stride, Into into) {
+void multiply_tile(int rows, const real* a, const real* b, int64_t depth, real* c, int64_t stride, Into into,
+                   Ahead ahead) {
   switch (rows) {
 #define ALBERT_FAST_ROWS(n) \
   case n:                   \
-    return multiply_tile<n>(a, b, depth, c, stride, into);
+    return multiply_tile<n>(a, b, depth, c, stride, into, ahead);
     ALBERT_FAST_ROWS(1)
     ALBERT_FAST_ROWS(2)
     ALBERT_FAST_ROWS(3)

@@ -29,16 +29,35 @@ inline constexpr int kPanel = 2 * kLanes;
 /// half of the L1 cache, and blocks keep the rounding error of K = 16384 below that of one long chain.
 inline constexpr int64_t kDepthBlock = 256;
 
+/// Into the second level of cache: the first has the panel and the tile in use.
+inline constexpr int kFetchLocality = 2;
+
 /// Whether a product starts c or, for a later block of k, is added to it.
 enum class Into { kOverwrite, kAdd };
+
+/// Memory that is read next, asked for line by line while a product runs: `share` of `shares` equal parts of the panel
+/// of `depth` at `panel`, so that the tiles that use one panel fetch the next between them, evenly, and neither waits
+/// for memory. It may point anywhere: a prefetch never faults.
+struct Ahead {
+  const char* data = nullptr;
+  int64_t step = 0;  // bytes for each step of k
+
+  Ahead() = default;
+  Ahead(const real* panel, int64_t depth, int64_t share, int64_t shares)
+      : data(reinterpret_cast<const char*>(panel) + depth * kPanelBytes * share / shares), step(kPanelBytes / shares) {}
+
+ private:
+  static constexpr int64_t kPanelBytes = kPanel * sizeof(real);  // of one step of k
+};
 
 /// c[i][j] (+)= sum_k a[k][i] b[k][j] for i < kRows, j < kPanel.
 /// @param a  tile [depth][kTileRows]
 /// @param b  panel [depth][kPanel]
 /// @param c  [kRows] rows, `stride` apart
+/// @param ahead  what to fetch meanwhile
 template <int kRows>
 inline __attribute__((always_inline)) void multiply_tile(const real* a, const real* b, int64_t depth, real* c,
-                                                         int64_t stride, Into into) {
+                                                         int64_t stride, Into into, Ahead ahead) {
   vec sums[kRows][2] = {};
   for (int64_t k = 0; k < depth; ++k) {
     const vec b0 = load(b), b1 = load(b + kLanes);
@@ -48,6 +67,7 @@ inline __attribute__((always_inline)) void multiply_tile(const real* a, const re
       sums[i][0] += x * b0;
       sums[i][1] += x * b1;
     }
+    __builtin_prefetch(ahead.data + k * ahead.step, 0, kFetchLocality);
     a += kTileRows;
     b += kPanel;
   }
@@ -60,7 +80,8 @@ inline __attribute__((always_inline)) void multiply_tile(const real* a, const re
 }
 
 /// The same for a number of rows known at run time, 1 <= rows <= kTileRows.
-void multiply_tile(int rows, const real* a, const real* b, int64_t depth, real* c, int64_t stride, Into into);
+void multiply_tile(int rows, const real* a, const real* b, int64_t depth, real* c, int64_t stride, Into into,
+                   Ahead ahead = {});
 
 /// tile[k][i] = x[i][k] for i < rows, k < depth: rows `stride` apart into a tile of A.
 void pack_tile(const real* x, int64_t stride, int rows, int64_t depth, real* tile);
