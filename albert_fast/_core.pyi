@@ -53,6 +53,7 @@ class WeightLayout:
     tensors: list[WeightTensor]
     nbytes: int
     dtype: str
+    plain_dtype: str
     host_dtype: str
     def __init__(
         self,
@@ -139,6 +140,7 @@ class Ops:
 
     name: str
     dtype: str
+    weight_dtype: str
     sum_dtype: str
     def __init__(self, isa: str = "", dtype: str = "float32", device: str = "cpu") -> None: ...
     def describe_linear(self, num_tokens: int, rows: int, cols: int) -> str: ...

@@ -45,8 +45,9 @@ def load(
     Args:
         model: a Hugging Face id (``albert-xxlarge-v2``, any fine-tuned ALBERT), a folder or weights file, a live
             transformers ALBERT, or ``random:NAME`` for random weights in the shape of a published model.
-        dtype: of weights and activations. On the CPU ``"float32"``, or ``"float64"`` for checking (slow, portable
-            kernels); on CUDA ``"bfloat16"`` or ``"float16"`` on tensor cores, or ``"float32"`` for checking. Sums,
+        dtype: of weights and activations. On the CPU ``"float32"``; ``"bfloat16"`` for weights of half the size, which
+            are widened exactly and computed with in float32; or ``"float64"`` for checking (slow, portable
+            kernels). On CUDA ``"bfloat16"`` or ``"float16"`` on tensor cores, or ``"float32"`` for checking. Sums,
             LayerNorm and softmax are float32 in all of them. ``"auto"``: float32 on the CPU, bfloat16 on CUDA.
         device: ``"cpu"``, ``"cuda"`` (torch's current device, or the first), or ``"auto"``: CUDA if it is there and
             its kernels take the model.
@@ -133,8 +134,13 @@ class Model:
 
     @property
     def dtype(self) -> str:
-        """Of weights and activations: ``"float32"``, ``"float64"``, ``"bfloat16"`` or ``"float16"``."""
+        """Of the weights: ``"float32"``, ``"float64"``, ``"bfloat16"`` or ``"float16"``."""
         return self.weights.layout.dtype
+
+    @property
+    def activations_dtype(self) -> str:
+        """Of hidden states between ops: ``dtype``, or ``"float32"`` for weights of bfloat16 on the CPU."""
+        return self.weights.layout.plain_dtype
 
     @property
     def features_dtype(self) -> str:
@@ -356,7 +362,7 @@ class Model:
     def _hidden_states(
         self, state: _core.EncoderState, batch: RaggedBatch, to: NumpyDestination, num_threads: int | None
     ) -> Any:
-        room = to.room(batch.num_tokens, self.config.hidden_size, self.dtype)
+        room = to.room(batch.num_tokens, self.config.hidden_size, self.activations_dtype)
         return state.hidden_states(out=room, num_threads=num_threads)
 
     def __repr__(self) -> str:

@@ -42,6 +42,7 @@ ALLOWED_DIFFERENCE = 1e-4
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
     parser.add_argument("--model", default="random:albert-xxlarge-v2", help="anything that load() takes")
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32", help="of our weights")
     parser.add_argument("--cases", default=CASES, help="COUNTxLENGTH or mixed, comma separated")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, help="all processors by default")
@@ -51,14 +52,16 @@ def run(options: argparse.Namespace) -> list[Table]:
     """One row for each case."""
     cases = {case: sequence_lengths(case) for case in options.cases.split(",")}
     threads = set_threads(options.threads)
-    ours = load(options.model)
+    ours = load(options.model, device="cpu", dtype=options.dtype)
     theirs = twin(ours)
     limits = measure_limits(_core.Ops(), threads)
-    title = f"{options.model} against transformers (sdpa, float32), {threads} threads"
+    title = f"{options.model}, {options.dtype} weights, against transformers (sdpa, float32), {threads} threads"
     table = Table(title, COLUMNS, notes=[limits.note()])
     for case, lengths in cases.items():
         print(f"bench: {case}", file=sys.stderr)
         _measure(table, case, lengths, Contestants(ours, theirs, threads), limits, options.rounds)
+    if options.dtype != "float32":
+        table.notes.append("transformers computes in float32 with the same weights, rounded.")
     table.notes.append(
         f"Medians of {options.rounds} rounds; the ratio is the median of the ratios of rounds. Both are given"
         " the same padded ids and mask, `mixed` being 16 texts of 12 to 125 tokens. Tokens and operations"

@@ -21,6 +21,7 @@ Ops make_ops(const char* name, DType dtype) {
   ops.device = Device::kCuda;
   ops.dtype = dtype;
   ops.sum_dtype = DType::kFloat32;
+  ops.weight_dtype = ops.dtype;
   ops.weight_form = WeightForm::kPlain;
   ops.width_multiple = kWidthMultiple;
   ops.widest_row = kWidestRow;

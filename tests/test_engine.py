@@ -49,10 +49,15 @@ def _write(path: Path, config: AlbertConfig) -> None:
     write_folder(path, random_arrays(config), config)
 
 
-@pytest.fixture(scope="module", params=_core.available_isas())
+@pytest.fixture(
+    scope="module",
+    params=[(isa, dtype) for isa in _core.available_isas() for dtype in ("float32", "bfloat16")],
+    ids="-".join,
+)
 def encoder(request: pytest.FixtureRequest, folder: Path) -> _core.Encoder:
+    isa, dtype = request.param
     with open_source(folder) as source:
-        weights = _core.WeightBuffer(weight_layout(source.config, heads(source)), request.param)
+        weights = _core.WeightBuffer(weight_layout(source.config, heads(source), dtype), isa)
         fill(weights, source)
     return _core.Encoder(weights)
 

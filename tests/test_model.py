@@ -197,6 +197,34 @@ def test_random_weights_say_so(caplog: pytest.LogCaptureFixture) -> None:
     assert "random weights" in repr(model)
 
 
+@pytest.mark.parametrize("shape", SHAPES)
+def test_bfloat16_weights_are_the_only_rounding(shape: str) -> None:
+    """On the CPU: the bits of a float32 model whose packed matrices were rounded before, heads included."""
+    live = hf_model(3, **SHAPES[shape])
+    model = load(live, device="cpu", dtype="bfloat16")
+    assert (model.dtype, model.activations_dtype, model.features_dtype) == ("bfloat16", "float32", "float32")
+    with torch.no_grad():
+        for name, parameter in live.named_parameters():
+            if parameter.ndim == 2 and "embeddings" not in name:
+                parameter.copy_(parameter.bfloat16())
+    rounded = load(live, device="cpu")
+    state = model.state_dict()
+    for name, tensor in rounded.state_dict().items():
+        np.testing.assert_array_equal(state[name], tensor, name)
+    inputs = batch(5)
+    ours, expected = (m.forward_pretraining(**inputs) for m in (model, rounded))
+    for name in ("prediction_logits", "sop_logits"):
+        assert torch.equal(getattr(ours, name), getattr(expected, name)), name
+    assert torch.equal(model.forward(**inputs).last_hidden_state, rounded.forward(**inputs).last_hidden_state)
+    assert model.weights.nbytes < 0.8 * rounded.weights.nbytes
+
+
+@pytest.mark.parametrize("dtype", ["float16", "int4"])
+def test_dtypes_the_cpu_has_no_kernels_for(dtype: str) -> None:
+    with pytest.raises(InvalidInputError, match=f"dtype: got '{dtype}'"):
+        load("random:tiny", device="cpu", dtype=dtype)
+
+
 def test_float64_model_agrees_with_float32(tiny: Model) -> None:
     ids = np.arange(40).reshape(2, 20)
     exact = load("random:tiny", dtype="float64")(ids)

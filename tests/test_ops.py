@@ -15,6 +15,7 @@ from tolerance import FORWARD
 from torch.nn import functional as F
 
 from albert_fast._core import Ops, PackedWeight, available_isas
+from albert_fast.errors import InvalidInputError
 from albert_fast.numbers import error_bound
 
 SEEDS = range(5)
@@ -99,6 +100,31 @@ def test_linear(variant: tuple[Ops, str], case: LinearCase) -> None:
         lambda tensors: torch_linear(case, tensors),
         lambda arrays: exact.linear(case, arrays),
     )
+
+
+@pytest.mark.parametrize("isa", available_isas())
+@pytest.mark.parametrize("case", LINEAR, ids=str)
+def test_linear_of_bfloat16_weights(isa: str, case: LinearCase) -> None:
+    """Rounding the weights, as PyTorch does, is all that tells the product from float32's."""
+    ops, float32 = Ops(isa, "bfloat16"), Ops(isa)
+    assert (ops.dtype, ops.weight_dtype, ops.sum_dtype) == ("float32", "bfloat16", "float32")
+    arrays = case.inputs(0, "float32")
+    packed = PackedWeight(ops, arrays["weight"])
+    rounded = torch.from_numpy(arrays["weight"]).bfloat16().float().numpy()
+    assert not np.array_equal(rounded, arrays["weight"])
+    np.testing.assert_array_equal(packed.unpack(ops), rounded)
+    expected = our_linear(float32, case, arrays, PackedWeight(float32, rounded))
+    np.testing.assert_array_equal(our_linear(ops, case, arrays, packed), expected)
+    plain = our_linear(float32, case, arrays, arrays["weight"])
+    np.testing.assert_array_equal(our_linear(ops, case, arrays, arrays["weight"]), plain, "plain weights stay float32")
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 3.4e38])
+def test_weights_that_bfloat16_cannot_hold(value: float) -> None:
+    weight = np.ones((3, 5), np.float32)
+    weight[2, 4] = value
+    with pytest.raises(InvalidInputError, match="weight: got NaN, infinity or a number beyond bfloat16"):
+        PackedWeight(Ops("", "bfloat16"), weight)
 
 
 @pytest.mark.parametrize("case", LINEAR, ids=str)

@@ -14,6 +14,7 @@
 #include "bindings/backends.h"
 #include "bindings/module.h"
 #include "bindings/run.h"
+#include "engine/convert.h"
 #include "engine/device_buffer.h"
 
 namespace albert_fast::bindings {
@@ -70,13 +71,21 @@ class PackedWeight {
     const Matrix plain = arguments.matrix("weight", weight);
     rows = plain.rows, cols = plain.cols;
     const int64_t padded = (rows + kPackedRowMultiple - 1) / kPackedRowMultiple * kPackedRowMultiple;
-    data.reserve(padded * cols * size_of(self.ops.dtype));
-    self.ops.pack_weight({plain, 0, rows, data.data()}, Stream{});
+    const DType dtype = self.ops.weight_dtype;
+    data.reserve(padded * cols * size_of(dtype));
+    std::vector<char> stored(rows * cols * size_of(dtype));
+    if (!to_stored(dtype, plain.data, rows * cols, stored.data())) {
+      throw InvalidInputError(std::string("weight: got NaN, infinity or a number beyond ") + name_of(dtype) +
+                              ", expected finite numbers");
+    }
+    self.ops.pack_weight({{stored.data(), rows, cols, cols}, 0, rows, data.data()}, Stream{});
   }
 
   py::array unpack(const PyOps& self) const {
     py::array out(numpy_dtype(self.ops.dtype), std::vector<int64_t>{rows, cols});
-    self.ops.unpack_weight({data.data(), 0, rows, {out.mutable_data(), rows, cols, cols}}, Stream{});
+    std::vector<char> stored(rows * cols * size_of(self.ops.weight_dtype));
+    self.ops.unpack_weight({data.data(), 0, rows, {stored.data(), rows, cols, cols}}, Stream{});
+    from_stored(self.ops.weight_dtype, stored.data(), rows * cols, out.mutable_data());
     return out;
   }
 
@@ -102,10 +111,10 @@ void linear(PyOps& self, const py::object& x, const py::object& weight, const py
   op.x = arguments.matrix("x", x);
   if (py::isinstance<PackedWeight>(weight)) {
     const auto& packed = weight.cast<const PackedWeight&>();
-    op.weight = {packed.data.data(), packed.rows, packed.cols, WeightForm::kPacked};
+    op.weight = {packed.data.data(), packed.rows, packed.cols, WeightForm::kPacked, self.ops.weight_dtype};
   } else {
     const Matrix plain = arguments.matrix("weight", weight);
-    op.weight = {plain.data, plain.rows, plain.cols, WeightForm::kPlain};
+    op.weight = {plain.data, plain.rows, plain.cols, WeightForm::kPlain, self.ops.dtype};
   }
   arguments.matrix("x", x, -1, op.weight.cols);
   if (!bias.is_none()) op.bias = arguments.vector("bias", bias, op.weight.rows);
@@ -259,6 +268,7 @@ void register_ops(py::module_& m) {
            py::arg("dtype") = "float32", py::arg("device") = "cpu")
       .def_property_readonly("name", [](const PyOps& self) { return self.ops.name; })
       .def_property_readonly("dtype", [](const PyOps& self) { return name_of(self.ops.dtype); })
+      .def_property_readonly("weight_dtype", [](const PyOps& self) { return name_of(self.ops.weight_dtype); })
       .def_property_readonly("sum_dtype", [](const PyOps& self) { return name_of(self.ops.sum_dtype); })
       .def(
           "describe_linear",

@@ -90,6 +90,7 @@ void register_layout(py::module_& m) {
       .def_property_readonly("tensors", &WeightLayout::tensors)
       .def_property_readonly("nbytes", &WeightLayout::nbytes)
       .def_property_readonly("dtype", [](const WeightLayout& l) { return name_of(l.dtype()); })
+      .def_property_readonly("plain_dtype", [](const WeightLayout& l) { return name_of(l.plain_dtype()); })
       .def(
           "unsupported_on",
           [](const WeightLayout& l, const std::string& device) {

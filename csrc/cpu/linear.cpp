@@ -45,7 +45,7 @@ struct Tiling {
   int size(int64_t tile) const { return static_cast<int>(begin(tile + 1) - begin(tile)); }
 };
 
-/// Where panel `panel` of k block [k0, k0 + depth) starts in a packed W[N, K].
+/// Where panel `panel` of k block [k0, k0 + depth) starts in a packed W[N, K], in elements.
 int64_t packed_offset(int64_t num_rows, int64_t cols, int64_t panel, int64_t k0, int64_t depth) {
   const int64_t group = panel / kGroupPanels;
   const int64_t panels_in_group = min(kGroupPanels, ceil_div(num_rows, kPanel) - group * kGroupPanels);
@@ -90,37 +90,41 @@ void finish(const Linear& op, const real* c, int64_t c_stride, int64_t row0, int
 }
 
 /// The panel of W for one block of k: in place if W is packed, else packed into `buffer`.
-const real* weight_panel(const Weight& w, int64_t panel, int64_t k0, int64_t depth, real* buffer) {
-  const real* data = static_cast<const real*>(w.data);
+template <typename W>
+const W* weight_panel(const Weight& w, int64_t panel, int64_t k0, int64_t depth, W* buffer) {
+  const W* data = static_cast<const W*>(w.data);
   if (w.form == WeightForm::kPacked) return data + packed_offset(w.rows, w.cols, panel, k0, depth);
-  const int cols = static_cast<int>(min(kPanel, w.rows - panel * kPanel));
-  pack_panel_transposed(data + panel * kPanel * w.cols + k0, w.cols, cols, depth, buffer);
+  if constexpr (sizeof(W) == sizeof(real)) {
+    const int cols = static_cast<int>(min(kPanel, w.rows - panel * kPanel));
+    pack_panel_transposed(data + panel * kPanel * w.cols + k0, w.cols, cols, depth, buffer);
+  }
   return buffer;
 }
 
 /// Tiles [first_tile, last_tile) of the rows from row0 on, times one group of panels.
 /// `packed`: x in tiles, [tile][K][kTileRows].
+template <typename W>
 void multiply_group(const Linear& op, const real* packed, int64_t row0, const Tiling& tiling, int64_t first_tile,
                     int64_t last_tile, int64_t group) {
   const int64_t depth_total = op.weight.cols, cols_total = op.weight.rows;
   const int64_t first_panel = group * kGroupPanels;
   const int64_t last_panel = min(first_panel + kGroupPanels, ceil_div(cols_total, kPanel));
-  alignas(64) real edge[kChunkRows * kPanel];          // sums of a last panel narrower than kPanel
-  alignas(64) real plain_panel[kDepthBlock * kPanel];  // one panel of a plain W
+  alignas(64) real edge[kChunkRows * kPanel];       // sums of a last panel narrower than kPanel
+  alignas(64) W plain_panel[kDepthBlock * kPanel];  // one panel of a plain W
 
   for (int64_t k0 = 0; k0 < depth_total; k0 += kDepthBlock) {
     const int64_t depth = min(kDepthBlock, depth_total - k0);
     const Into into = k0 == 0 ? Into::kOverwrite : Into::kAdd;
     for (int64_t panel = first_panel; panel < last_panel; ++panel) {
-      const real* b = weight_panel(op.weight, panel, k0, depth, plain_panel);
+      const W* b = weight_panel(op.weight, panel, k0, depth, plain_panel);
       const int64_t col0 = panel * kPanel, cols = min(kPanel, cols_total - col0);
       for (int64_t tile = first_tile; tile < last_tile; ++tile) {
         const int64_t row = row0 + tiling.begin(tile);
         const int rows = tiling.size(tile);
-        // A single tile reads W as fast as memory gives it, in order: the hardware fetches that by itself, and better.
-        const Ahead ahead = last_tile - first_tile == 1
-                                ? Ahead()
-                                : Ahead(b + depth * kPanel, depth, tile - first_tile, last_tile - first_tile);
+        // One or two rows take W as fast as memory gives it, in order: the hardware fetches that better by itself.
+        const bool fetches = tiling.rows > 2;
+        const Ahead ahead =
+            fetches ? Ahead(b + depth * kPanel, depth, tile - first_tile, last_tile - first_tile) : Ahead();
         const real* a = packed + (tile * depth_total + k0) * kTileRows;
         real* y = op.y.row<real>(row) + col0;
         real* c = cols == kPanel ? y : edge + (tiling.begin(tile) - tiling.begin(first_tile)) * kPanel;
@@ -132,14 +136,8 @@ void multiply_group(const Linear& op, const real* packed, int64_t row0, const Ti
   }
 }
 
-}  // namespace
-
-size_t linear_scratch(int64_t rows, int64_t cols, Stream) {
-  return ceil_div(rows_per_pass(rows, cols), kTileRows) * kTileRows * cols * sizeof(real);
-}
-
-void linear(const Linear& op, Stream stream) {
-  Executor& executor = *static_cast<Executor*>(stream.handle);
+template <typename W>
+void multiply(const Linear& op, Executor& executor) {
   const int64_t rows = op.x.rows, depth = op.x.cols;
   const int64_t groups = ceil_div(op.weight.rows, kGroupPanels * kPanel);
   const int64_t pass_rows = rows_per_pass(rows, depth);
@@ -154,37 +152,60 @@ void linear(const Linear& op, Stream stream) {
     const int64_t chunks = ceil_div(tiling.tiles, kChunkTiles);
     executor.parallel_for(chunks * groups, [&](int64_t task, int) {
       const int64_t tile = (task % chunks) * kChunkTiles;
-      multiply_group(op, packed, row0, tiling, tile, min(tile + kChunkTiles, tiling.tiles), task / chunks);
+      multiply_group<W>(op, packed, row0, tiling, tile, min(tile + kChunkTiles, tiling.tiles), task / chunks);
     });
   }
 }
 
-void pack_weight(const PackWeight& op, Stream) {
-  real* packed = static_cast<real*>(op.packed);
+/// Where row `row` of W begins in its panel of the k block from k0 on; its next k is kPanel elements on.
+template <typename W>
+int64_t place_of(int64_t num_rows, int64_t cols, int64_t row, int64_t k0, int64_t depth) {
+  return packed_offset(num_rows, cols, row / kPanel, k0, depth) + place_in_step<W>(row % kPanel);
+}
+
+template <typename W>
+void pack(const PackWeight& op) {
   const int64_t cols = op.rows.cols;
   for (int64_t k0 = 0; k0 < cols; k0 += kDepthBlock) {
     const int64_t depth = min(kDepthBlock, cols - k0);
     for (int64_t i = 0; i < op.rows.rows; ++i) {
-      const int64_t row = op.first_row + i;
-      real* panel = packed + packed_offset(op.num_rows, cols, row / kPanel, k0, depth) + row % kPanel;
-      const real* source = op.rows.row<real>(i) + k0;
-      for (int64_t k = 0; k < depth; ++k) panel[k * kPanel] = source[k];
+      W* target = static_cast<W*>(op.packed) + place_of<W>(op.num_rows, cols, op.first_row + i, k0, depth);
+      const W* source = op.rows.row<W>(i) + k0;
+      for (int64_t k = 0; k < depth; ++k) target[k * kPanel] = source[k];
     }
   }
 }
 
-void unpack_weight(const UnpackWeight& op, Stream) {
-  const real* packed = static_cast<const real*>(op.packed);
+template <typename W>
+void unpack(const UnpackWeight& op) {
   const int64_t cols = op.rows.cols;
   for (int64_t k0 = 0; k0 < cols; k0 += kDepthBlock) {
     const int64_t depth = min(kDepthBlock, cols - k0);
     for (int64_t i = 0; i < op.rows.rows; ++i) {
-      const int64_t row = op.first_row + i;
-      const real* panel = packed + packed_offset(op.num_rows, cols, row / kPanel, k0, depth) + row % kPanel;
-      real* target = op.rows.row<real>(i) + k0;
-      for (int64_t k = 0; k < depth; ++k) target[k] = panel[k * kPanel];
+      const W* source = static_cast<const W*>(op.packed) + place_of<W>(op.num_rows, cols, op.first_row + i, k0, depth);
+      W* target = op.rows.row<W>(i) + k0;
+      for (int64_t k = 0; k < depth; ++k) target[k] = source[k * kPanel];
     }
   }
 }
+
+}  // namespace
+
+size_t linear_scratch(int64_t rows, int64_t cols, Stream) {
+  return ceil_div(rows_per_pass(rows, cols), kTileRows) * kTileRows * cols * sizeof(real);
+}
+
+void linear(const Linear& op, Stream stream) {
+  Executor& executor = *static_cast<Executor*>(stream.handle);
+  if constexpr (kHasBFloat16Weights) {
+    if (op.weight.dtype == DType::kBFloat16) return multiply<bfloat16>(op, executor);
+  }
+  multiply<real>(op, executor);
+}
+
+void pack_weight(const PackWeight& op, Stream) { pack<real>(op); }
+void pack_bfloat16_weight(const PackWeight& op, Stream) { pack<bfloat16>(op); }
+void unpack_weight(const UnpackWeight& op, Stream) { unpack<real>(op); }
+void unpack_bfloat16_weight(const UnpackWeight& op, Stream) { unpack<bfloat16>(op); }
 
 }  // namespace albert_fast::cpu::ALBERT_FAST_VARIANT

@@ -16,8 +16,8 @@ std::vector<std::string> available_isas();
 /// Throws DeviceError if the variable names one that is unknown or that this machine cannot run.
 std::string default_isa();
 
-/// The table for `isa` ("" = default_isa()) and `dtype`; float64 exists as "portable" alone, whatever `isa` says.
-/// Throws DeviceError as above.
+/// The table for `isa` ("" = default_isa()) whose weight_dtype is `dtype`; float64 exists as "portable" alone, whatever
+/// `isa` says. Throws DeviceError as above, InvalidInputError for a dtype the CPU has no kernels for.
 const Ops& find_ops(const std::string& isa, DType dtype);
 
 }  // namespace albert_fast::cpu

@@ -12,15 +12,12 @@ constexpr DType kDType = sizeof(real) == sizeof(double) ? DType::kFloat64 : DTyp
 
 bool takes_head_dim(int64_t) { return true; }
 
-}  // namespace
-
-/// Declared again in cpu/table.cpp, once per variant.
-extern const Ops ops;
-const Ops ops = {
+constexpr Ops kOps = {
     .name = ALBERT_FAST_NAME(ALBERT_FAST_VARIANT),
     .device = Device::kCpu,
     .dtype = kDType,
     .sum_dtype = kDType,
+    .weight_dtype = kDType,
     .weight_form = WeightForm::kPacked,
     .width_multiple = 1,
     .widest_row = INT64_MAX,
@@ -42,5 +39,19 @@ const Ops ops = {
     .pack_weight = pack_weight,
     .unpack_weight = unpack_weight,
 };
+
+constexpr Ops with_bfloat16_weights(Ops ops) {
+  ops.weight_dtype = DType::kBFloat16;
+  ops.pack_weight = pack_bfloat16_weight;
+  ops.unpack_weight = unpack_bfloat16_weight;
+  return ops;
+}
+
+}  // namespace
+
+// Declared again in cpu/table.cpp, once per variant.
+extern const Ops ops, ops_bfloat16;
+const Ops ops = kOps;
+const Ops ops_bfloat16 = with_bfloat16_weights(kOps);
 
 }  // namespace albert_fast::cpu::ALBERT_FAST_VARIANT

@@ -19,4 +19,8 @@ void l2_normalize(const L2Normalize& op, Stream stream);
 void pack_weight(const PackWeight& op, Stream stream);
 void unpack_weight(const UnpackWeight& op, Stream stream);
 
+// The same for weights of bfloat16; `linear` takes both.
+void pack_bfloat16_weight(const PackWeight& op, Stream stream);
+void unpack_bfloat16_weight(const UnpackWeight& op, Stream stream);
+
 }  // namespace albert_fast::cpu::ALBERT_FAST_VARIANT

@@ -93,14 +93,19 @@ void WeightLayout::add_layer_norm(const std::string& slot, const std::string& te
   add_vector(slot + ".bias", {{tensor + ".bias", size}});
 }
 
+DType WeightLayout::dtype_of(WeightForm form) const {
+  return form == form_ || form_ == WeightForm::kPlain ? dtype_ : host_dtype(dtype_);
+}
+
 void WeightLayout::add_matrix(const std::string& slot, int64_t cols, WeightForm form, const std::vector<Part>& parts) {
   int64_t rows = 0;
   for (const Part& part : parts) {
     tensors_.push_back({part.name, {part.rows, cols}, slots_.size(), rows});
     rows += part.rows;
   }
-  const size_t nbytes = size_t(padded_rows(rows, form)) * cols * size_of(dtype_);
-  slots_.push_back({slot, rows, cols, form, nbytes_, nbytes});
+  const DType dtype = dtype_of(form);
+  const size_t nbytes = size_t(padded_rows(rows, form)) * cols * size_of(dtype);
+  slots_.push_back({slot, rows, cols, form, dtype, nbytes_, nbytes});
   nbytes_ += align(nbytes);
 }
 
@@ -120,6 +125,10 @@ WeightBuffer::WeightBuffer(WeightLayout layout, const Ops& ops) : layout_(std::m
   for (const WeightSlot& slot : layout_.slots()) {
     if (slot.form == WeightForm::kPlain || ops.pack_weight != nullptr) continue;
     throw InvalidInputError(std::string("layout: got packed weights for ") + ops.name + ", expected plain ones");
+  }
+  if (ops.weight_dtype != layout_.dtype() || ops.dtype != layout_.plain_dtype()) {
+    throw InvalidInputError(std::string("layout: got weights of ") + name_of(layout_.dtype()) + " for " + ops.name +
+                            ", expected " + name_of(ops.weight_dtype));
   }
   data_.reserve(layout_.nbytes());
   for (const WeightTensor& tensor : layout_.tensors()) written_.emplace_back(tensor.shape[0], false);
@@ -141,15 +150,15 @@ size_t WeightBuffer::find_tensor(const std::string& name, int64_t first_row, Con
 
 void WeightBuffer::write(const std::string& name, int64_t first_row, ConstMatrix rows, Stream stream) {
   const size_t index = find_tensor(name, first_row, rows);
-  const DType dtype = layout_.dtype();
+  const WeightTensor& tensor = layout_.tensors()[index];
+  const WeightSlot& slot = layout_.slots()[tensor.slot];
+  const DType dtype = slot.dtype;
   std::vector<char> stored;
   if (!to_stored_rows(dtype, rows, stored)) {
     throw CheckpointError("tensor '" + name + "': got NaN, infinity or a number beyond " + name_of(dtype) +
                           " between rows " + std::to_string(first_row) + " and " +
                           std::to_string(first_row + rows.rows) + ", expected finite weights");
   }
-  const WeightTensor& tensor = layout_.tensors()[index];
-  const WeightSlot& slot = layout_.slots()[tensor.slot];
   char* data = data_.data() + slot.offset;
   const int64_t slot_row = tensor.first_row + first_row;
   const size_t row_bytes = slot.cols * size_of(dtype);
@@ -170,11 +179,15 @@ void WeightBuffer::read(const std::string& name, Matrix out, Stream stream) cons
   const WeightTensor& tensor = layout_.tensors()[find_tensor(name, 0, out)];
   const WeightSlot& slot = layout_.slots()[tensor.slot];
   const char* data = data_.data() + slot.offset;
-  if (slot.form == WeightForm::kPacked) return ops_->unpack_weight({data, tensor.first_row, slot.rows, out}, stream);
-  const DType stored = layout_.dtype(), wanted = host_dtype(stored);
+  const DType stored = slot.dtype, wanted = host_dtype(stored);
   const size_t row_bytes = slot.cols * size_of(stored);
   std::vector<char> staged(out.rows * row_bytes);
-  ops_->download(staged.data(), data + tensor.first_row * row_bytes, staged.size(), stream);
+  if (slot.form == WeightForm::kPacked) {
+    const Matrix rows{staged.data(), out.rows, slot.cols, slot.cols};
+    ops_->unpack_weight({data, tensor.first_row, slot.rows, rows}, stream);
+  } else {
+    ops_->download(staged.data(), data + tensor.first_row * row_bytes, staged.size(), stream);
+  }
   for (int64_t i = 0; i < out.rows; ++i) {
     from_stored(stored, staged.data() + i * row_bytes, slot.cols, host_row(out, wanted, i));
   }
@@ -191,7 +204,7 @@ std::vector<std::string> WeightBuffer::missing() const {
 
 Weight WeightBuffer::weight(const std::string& name) const {
   const WeightSlot& slot = layout_.slot(name);
-  return {data_.data() + slot.offset, slot.rows, slot.cols, slot.form};
+  return {data_.data() + slot.offset, slot.rows, slot.cols, slot.form, slot.dtype};
 }
 
 const void* WeightBuffer::vector(const std::string& name) const { return data_.data() + layout_.slot(name).offset; }

@@ -33,6 +33,7 @@ struct WeightSlot {
   int64_t rows;
   int64_t cols;
   WeightForm form;
+  DType dtype;
   size_t offset;  // bytes, a multiple of 64
   size_t nbytes;
 };
@@ -47,11 +48,15 @@ struct WeightTensor {
 class WeightLayout {
  public:
   /// `form`: how the matrices that `linear` multiplies by are kept. Embeddings and vectors are always plain.
+  /// `dtype`: of those matrices. Plain slots are of it, too, where all is plain; beside packed ones they are of
+  /// host_dtype(dtype), in which a CPU computes.
   WeightLayout(const ModelConfig& config, Heads heads, WeightForm form, DType dtype);
 
   const ModelConfig& config() const { return config_; }
   Heads heads() const { return heads_; }
   DType dtype() const { return dtype_; }
+  /// Of embeddings and vectors, and so of activations.
+  DType plain_dtype() const { return dtype_of(WeightForm::kPlain); }
   const std::vector<WeightSlot>& slots() const { return slots_; }
   const std::vector<WeightTensor>& tensors() const { return tensors_; }
   size_t nbytes() const { return nbytes_; }
@@ -64,6 +69,7 @@ class WeightLayout {
     std::string name;
     int64_t rows;
   };
+  DType dtype_of(WeightForm form) const;
   void add_matrix(const std::string& slot, int64_t cols, WeightForm form, const std::vector<Part>& parts);
   void add_vector(const std::string& slot, const std::vector<Part>& parts);
   void add_linear(const std::string& slot, const std::string& tensor, int64_t rows, int64_t cols);

@@ -7,6 +7,8 @@
 //
 // Two dtypes: `dtype` is that of everything stored, `sum_dtype` (fp32, or fp64 in a float64 table) that of what is
 // still to be summed or is handed out: residual sums, pooled rows, logits. They differ where dtype has 16 bits.
+// Packed weights may be of a third, `weight_dtype`: a CPU that has no 16-bit arithmetic still reads half the bytes when
+// they are bfloat16, and widens them, which is exact, on their way into a float32 product.
 // Every pointer is memory of the table's device; sizes, and what says "host", are known to the host.
 #pragma once
 
@@ -91,13 +93,13 @@ struct L2Normalize {
   Matrix x;  // inout [B, H], of sum_dtype
 };
 
-/// A packed W[N, K] takes as much room as one with N rounded up to a multiple of this, in every backend, so that the
-/// weight buffer's layout depends on the model alone.
+/// A packed W[N, K] takes as much room as one of its weight_dtype with N rounded up to a multiple of this, in every
+/// backend, so that the weight buffer's layout depends on the model alone.
 inline constexpr int64_t kPackedRowMultiple = 32;
 
 /// Rows first_row .. first_row + rows.rows of W[N, K] from their plain form into the packed weight buffer.
 struct PackWeight {
-  ConstMatrix rows;   // in  [n, K]
+  ConstMatrix rows;   // in  [n, K], of weight_dtype
   int64_t first_row;  // row of W the first of them is
   int64_t num_rows;   // N
   void* packed;       // inout [round_up(N, kPackedRowMultiple), K], all of it the backend's own order
@@ -108,7 +110,7 @@ struct UnpackWeight {
   const void* packed;  // in
   int64_t first_row;
   int64_t num_rows;  // N
-  Matrix rows;       // out [n, K]
+  Matrix rows;       // out [n, K], of weight_dtype
 };
 
 /// One backend for one storage type.
@@ -117,6 +119,7 @@ struct Ops {
   Device device;
   DType dtype;             // of every matrix, vector and weight above that does not say otherwise
   DType sum_dtype;         // see the top
+  DType weight_dtype;      // of packed weights; where weights are plain, the dtype
   WeightForm weight_form;  // in which `linear` wants the weights it multiplies by
   int64_t width_multiple;  // E, H, I and K have to be multiples of this
   int64_t widest_row;      // E and H are at most this

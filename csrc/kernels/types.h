@@ -75,6 +75,7 @@ struct Weight {
   int64_t rows = 0;
   int64_t cols = 0;
   WeightForm form = WeightForm::kPlain;
+  DType dtype = DType::kFloat32;  // packed: the table's weight_dtype; plain: its dtype
 };
 
 /// Memory an op may overwrite while it runs; its size comes from the op's own *_scratch function.

@@ -43,24 +43,57 @@ struct Ahead {
   int64_t step = 0;  // bytes for each step of k
 
   Ahead() = default;
-  Ahead(const real* panel, int64_t depth, int64_t share, int64_t shares)
-      : data(reinterpret_cast<const char*>(panel) + depth * kPanelBytes * share / shares), step(kPanelBytes / shares) {}
-
- private:
-  static constexpr int64_t kPanelBytes = kPanel * sizeof(real);  // of one step of k
+  template <typename W>
+  Ahead(const W* panel, int64_t depth, int64_t share, int64_t shares) {
+    constexpr int64_t kStepBytes = kPanel * sizeof(W);
+    data = reinterpret_cast<const char*>(panel) + depth * kStepBytes * share / shares;
+    step = kStepBytes / shares;
+  }
 };
+
+/// Whether weights may be bfloat16; the float64 variant is for checking and has none.
+inline constexpr bool kHasBFloat16Weights = sizeof(real) == sizeof(float);
+
+/// A bfloat16 weight: the upper half of a float.
+struct bfloat16 {
+  uint16_t bits;
+};
+
+/// Where column j stands in one step of k of a panel. bfloat16 columns j and j + kLanes share 32 bits, the first in the
+/// lower half, so that a shift and a mask make two vectors of floats of one.
+template <typename W>
+inline int64_t place_in_step(int64_t j) {
+  if constexpr (sizeof(W) == sizeof(bfloat16)) return j < kLanes ? 2 * j : 2 * (j - kLanes) + 1;
+  return j;
+}
+
+/// The columns of one step of k as two vectors.
+template <typename W>
+inline __attribute__((always_inline)) void load_step(const W* b, vec& b0, vec& b1) {
+  if constexpr (sizeof(W) == sizeof(bfloat16)) {
+    typedef uint32_t uvec __attribute__((vector_size(ALBERT_FAST_VECTOR_BYTES)));
+    typedef uint32_t unaligned_uvec __attribute__((vector_size(ALBERT_FAST_VECTOR_BYTES), aligned(4), may_alias));
+    const uvec both = *reinterpret_cast<const unaligned_uvec*>(b);
+    b0 = reinterpret_cast<vec>(both << 16);
+    b1 = reinterpret_cast<vec>(both & 0xffff0000u);
+  } else {
+    b0 = load(b);
+    b1 = load(b + kLanes);
+  }
+}
 
 /// c[i][j] (+)= sum_k a[k][i] b[k][j] for i < kRows, j < kPanel.
 /// @param a  tile [depth][kTileRows]
-/// @param b  panel [depth][kPanel]
+/// @param b  panel [depth][kPanel], of real or bfloat16
 /// @param c  [kRows] rows, `stride` apart
 /// @param ahead  what to fetch meanwhile
-template <int kRows>
-inline __attribute__((always_inline)) void multiply_tile(const real* a, const real* b, int64_t depth, real* c,
+template <int kRows, typename W>
+inline __attribute__((always_inline)) void multiply_tile(const real* a, const W* b, int64_t depth, real* c,
                                                          int64_t stride, Into into, Ahead ahead) {
   vec sums[kRows][2] = {};
   for (int64_t k = 0; k < depth; ++k) {
-    const vec b0 = load(b), b1 = load(b + kLanes);
+    vec b0, b1;
+    load_step(b, b0, b1);
 #pragma GCC unroll 12
     for (int i = 0; i < kRows; ++i) {
       const vec x = broadcast(a[i]);
@@ -80,8 +113,32 @@ inline __attribute__((always_inline)) void multiply_tile(const real* a, const re
 }
 
 /// The same for a number of rows known at run time, 1 <= rows <= kTileRows.
-void multiply_tile(int rows, const real* a, const real* b, int64_t depth, real* c, int64_t stride, Into into,
-                   Ahead ahead = {});
+template <typename W>
+inline void multiply_tile(int rows, const real* a, const W* b, int64_t depth, real* c, int64_t stride, Into into,
+                          Ahead ahead = {}) {
+  switch (rows) {
+#define ALBERT_FAST_ROWS(n) \
+  case n:                   \
+    return multiply_tile<n>(a, b, depth, c, stride, into, ahead);
+    ALBERT_FAST_ROWS(1)
+    ALBERT_FAST_ROWS(2)
+    ALBERT_FAST_ROWS(3)
+    ALBERT_FAST_ROWS(4)
+    ALBERT_FAST_ROWS(5)
+    ALBERT_FAST_ROWS(6)
+#if ALBERT_FAST_VECTOR_BYTES == 64
+    ALBERT_FAST_ROWS(7)
+    ALBERT_FAST_ROWS(8)
+    ALBERT_FAST_ROWS(9)
+    ALBERT_FAST_ROWS(10)
+    ALBERT_FAST_ROWS(11)
+    ALBERT_FAST_ROWS(12)
+#endif
+#undef ALBERT_FAST_ROWS
+    default:
+      __builtin_unreachable();
+  }
+}
 
 /// tile[k][i] = x[i][k] for i < rows, k < depth: rows `stride` apart into a tile of A.
 void pack_tile(const real* x, int64_t stride, int rows, int64_t depth, real* tile);
