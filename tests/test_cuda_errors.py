@@ -269,9 +269,10 @@ def test_states_of_different_encoders(model: Model, folder: Path) -> None:
 def test_dtypes_a_device_does_not_have(usable: CudaDevice, folder: Path) -> None:
     with pytest.raises(InvalidInputError, match=r"^dtype: got 'float64' for CUDA, expected 'float32', 'bfloat16' or"):
         load(folder, device="cuda", dtype="float64")
-    for dtype in ("bfloat16", "float16"):
-        with pytest.raises(InvalidInputError, match=f"^dtype: got '{dtype}'.*, expected 'float32' or 'float64'"):
-            load(folder, device="cpu", dtype=dtype)
+    with pytest.raises(
+        InvalidInputError, match=r"^dtype: got 'float16'.*, expected 'float32', 'bfloat16' or 'float64'"
+    ):
+        load(folder, device="cpu", dtype="float16")
 
 
 @pytest.mark.parametrize(
