@@ -16,13 +16,14 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-_SIGNIFICAND_BITS: Final = {"float64": 53, "float32": 24, "float16": 11, "bfloat16": 8}
+_SIGNIFICAND_BITS: Final = {"float64": 53, "float32": 24, "float16": 11, "bfloat16": 8, "int8": 8}
 
 
 def roundoff(dtype: str) -> float:
     """Unit roundoff 2^-p of a storage type with p significant bits: the worst relative rounding error.
 
-    ``dtype`` is ``float64``, ``float32``, ``float16`` or ``bfloat16``; anything else raises ``KeyError``.
+    ``dtype`` is ``float64``, ``float32``, ``float16``, ``bfloat16`` or ``int8`` (of 8 bits, one is the sign, and the
+    error is relative to the largest number that shares a scale); anything else raises ``KeyError``.
     """
     return 2.0 ** -_SIGNIFICAND_BITS[dtype]
 

@@ -160,6 +160,21 @@ class Reference:
         return F.gelu(x, approximate="none" if self.config.hidden_act == "gelu" else "tanh")
 
 
+class Int8Reference(Reference):
+    """The same with x and W of every ``linear`` rounded to 8 bits, a scale for each token and for each row of W, as
+    in ZeroQuant (Yao et al. 2022, arXiv:2206.01861, section 4.1): the yardstick for int8."""
+
+    def linear(self, x: Tensor, name: str) -> Tensor:
+        """Round(x) round(W)^T + b: [.., K] -> [.., N]."""
+        return F.linear(round_rows(x), round_rows(self.weights[f"{name}.weight"]), self.weights[f"{name}.bias"])
+
+
+def round_rows(x: Tensor) -> Tensor:
+    """Each row of the last axis as multiples of its largest magnitude / 127."""
+    step = x.abs().amax(dim=-1, keepdim=True).clamp(min=torch.finfo(x.dtype).tiny) / 127
+    return torch.round(x / step) * step
+
+
 def zero_unless(keep: Tensor, x: Tensor) -> Tensor:
     """X where ``keep``, else 0; ``keep`` covers the leading axes of ``x``."""
     return torch.where(keep.view(*keep.shape, *[1] * (x.ndim - keep.ndim)), x, 0)

@@ -100,7 +100,8 @@ def verify(
     ``model`` is what ``load`` returns, or anything it takes, loaded with ``device`` and ``dtype``. ``texts`` are
     strings or pairs; by default five sentences of our own, or random token ids for a model that has no tokenizer
     beside it. A stage passes when our error is at most ``rtol_factor`` times PyTorch's, which is taken to be at
-    least one roundoff.
+    least one roundoff. PyTorch has no integers like ours: int16 is held to its error in bfloat16, int8 to that
+    of a reference whose weights and activations have 8 bits (``reference.Int8Reference``).
 
     Raises ``VerificationError`` (the report is its ``report``) when a stage fails, unless told not to;
     ``MissingDependencyError`` without torch; ``InvalidInputError`` and ``InvalidTypeError`` for bad
@@ -116,11 +117,12 @@ def verify(
     encoded, described = _inputs(loaded, texts)
     ours = _our_stages(loaded, encoded, num_threads)
     exact = _reference_stages(loaded, encoded, "float64")
-    pytorch = _reference_stages(loaded, encoded, loaded.dtype)
+    yardstick = "bfloat16" if loaded.dtype == "int16" else loaded.dtype
+    pytorch = _reference_stages(loaded, encoded, yardstick)
     stages = tuple(
         Stage(
             name,
-            error_bound(_errors(ours, exact, name), _errors(pytorch, exact, name), loaded.dtype, rtol_factor),
+            error_bound(_errors(ours, exact, name), _errors(pytorch, exact, name), yardstick, rtol_factor),
         )
         for name in exact[0]
     )
@@ -199,10 +201,13 @@ def _reference_stages(model: Model, encoded: list[Encoded], dtype: str) -> list[
     except ImportError as error:
         message = "verify needs torch; `pip install albert_fast[torch]` brings it"
         raise MissingDependencyError(message) from error
-    from albert_fast.reference import Reference
+    from albert_fast.reference import Int8Reference, Reference
 
     with model.open_source() as source:
-        reference = Reference.from_source(source, getattr(torch, dtype))
+        if dtype == "int8":
+            reference: Reference = Int8Reference.from_source(source)
+        else:
+            reference = Reference.from_source(source, getattr(torch, dtype))
     results = []
     for ids, types in encoded:
         out = reference(torch.tensor([ids]), token_type_ids=torch.tensor([types]))

@@ -42,7 +42,9 @@ ALLOWED_DIFFERENCE = 1e-4
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
     parser.add_argument("--model", default="random:albert-xxlarge-v2", help="anything that load() takes")
-    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32", help="of our weights")
+    parser.add_argument(
+        "--dtype", choices=("float32", "bfloat16", "int16", "int8"), default="float32", help="of our weights"
+    )
     parser.add_argument("--cases", default=CASES, help="COUNTxLENGTH or mixed, comma separated")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, help="all processors by default")

@@ -51,7 +51,7 @@ def _write(path: Path, config: AlbertConfig) -> None:
 
 @pytest.fixture(
     scope="module",
-    params=[(isa, dtype) for isa in _core.available_isas() for dtype in ("float32", "bfloat16")],
+    params=[(isa, dtype) for isa in _core.available_isas() for dtype in ("float32", "bfloat16", "int16", "int8")],
     ids="-".join,
 )
 def encoder(request: pytest.FixtureRequest, folder: Path) -> _core.Encoder:

@@ -17,6 +17,7 @@ from transformers import AlbertForPreTraining
 from albert_fast import load
 from albert_fast.errors import DeviceError, InvalidInputError, InvalidTypeError
 from albert_fast.model import Model
+from albert_fast.numbers import rel_l2
 
 torch.set_num_threads(1)  # on shared cores, threads of models this small mostly wait for each other
 
@@ -217,6 +218,21 @@ def test_bfloat16_weights_are_the_only_rounding(shape: str) -> None:
         assert torch.equal(getattr(ours, name), getattr(expected, name)), name
     assert torch.equal(model.forward(**inputs).last_hidden_state, rounded.forward(**inputs).last_hidden_state)
     assert model.weights.nbytes < 0.8 * rounded.weights.nbytes
+
+
+@pytest.mark.parametrize(("dtype", "size", "error"), [("int16", 0.6, 1e-3), ("int8", 0.4, 0.05)])
+def test_integer_weights(dtype: str, size: float, error: float) -> None:
+    """On the CPU: smaller, a little off, and saved as what they are multiplied as."""
+    live = hf_model(3, hidden_size=192, intermediate_size=384)
+    model, exact = load(live, device="cpu", dtype=dtype), load(live, device="cpu")
+    assert (model.dtype, model.activations_dtype, model.features_dtype) == (dtype, "float32", "float32")
+    matrices = [sum(slot.nbytes for slot in m.weights.layout.slots if slot.form == "packed") for m in (model, exact)]
+    assert matrices[0] < size * matrices[1]
+    inputs = batch(5)
+    got, expected = (m.forward(**inputs).last_hidden_state.numpy() for m in (model, exact))
+    assert 0 < rel_l2(got, expected) < error
+    state, name = model.state_dict(), "albert.embeddings.word_embeddings.weight"
+    np.testing.assert_array_equal(state[name], exact.state_dict()[name])  # looked up, not multiplied by
 
 
 @pytest.mark.parametrize("dtype", ["float16", "int4"])

@@ -3,7 +3,6 @@ other."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import exact
@@ -11,14 +10,11 @@ import numpy as np
 import pytest
 import torch
 from cases import ATTENTION, LINEAR, ROWS, AttentionCase, LinearCase, RowsCase
-from tolerance import FORWARD
+from op_checks import compare, our_linear, poisoned, torch_linear
 from torch.nn import functional as F
 
 from albert_fast._core import Ops, PackedWeight, available_isas
-from albert_fast.errors import InvalidInputError
-from albert_fast.numbers import error_bound
 
-SEEDS = range(5)
 VARIANTS = [(isa, "float32") for isa in available_isas()] + [("", "float64")]
 EPS = 1e-12
 
@@ -27,61 +23,6 @@ EPS = 1e-12
 def variant(request: pytest.FixtureRequest) -> tuple[Ops, str]:
     isa, dtype = request.param
     return Ops(isa, dtype), dtype
-
-
-def poisoned(shape: tuple[int, ...], dtype: str) -> np.ndarray[Any, Any]:
-    return np.full(shape, np.nan, dtype)
-
-
-def compare(
-    dtype: str,
-    case: Any,
-    ours: Callable[[dict[str, Any]], Any],
-    theirs: Callable[[dict[str, torch.Tensor]], torch.Tensor],
-    expected: Callable[[dict[str, Any]], exact.Wide],
-) -> None:
-    """The worst of five seeds: at most twice the error PyTorch makes on the same numbers in the same dtype."""
-    mine, pytorch, truth = [], [], []
-    for seed in SEEDS:
-        arrays = case.inputs(seed, dtype)
-        mine.append(ours(arrays))
-        pytorch.append(theirs({name: torch.from_numpy(array) for name, array in arrays.items()}).numpy())
-        truth.append(expected(arrays))
-    bound = error_bound(map(distance, mine, truth), map(distance, pytorch, truth), dtype, FORWARD)
-    assert bound.ok, f"{case} in {dtype}: {bound}"
-
-
-def distance(actual: Any, expected: exact.Wide) -> float:
-    """Relative L2 in the widest type; NaN if anything is."""
-    norm = np.sqrt((expected**2).sum())
-    return float(np.sqrt(((exact.wide(actual) - expected) ** 2).sum()) / norm)
-
-
-ACTIVATIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
-    "none": lambda x: x,
-    "gelu_new": lambda x: F.gelu(x, approximate="tanh"),
-    "gelu": F.gelu,
-    "tanh": torch.tanh,
-}
-
-
-def torch_linear(case: LinearCase, t: dict[str, torch.Tensor]) -> torch.Tensor:
-    y = ACTIVATIONS[case.activation](F.linear(t["x"], t["weight"], t.get("bias")))
-    return y + t["residual"] if case.residual else y
-
-
-def our_linear(ops: Ops, case: LinearCase, arrays: dict[str, Any], weight: Any, threads: int = 2) -> Any:
-    out = poisoned((case.t, case.n), arrays["x"].dtype.name)
-    ops.linear(
-        arrays["x"],
-        weight,
-        arrays.get("bias"),
-        case.activation,
-        arrays.get("residual"),
-        out=out,
-        num_threads=threads,
-    )
-    return out
 
 
 @pytest.mark.parametrize("case", LINEAR, ids=str)
@@ -100,31 +41,6 @@ def test_linear(variant: tuple[Ops, str], case: LinearCase) -> None:
         lambda tensors: torch_linear(case, tensors),
         lambda arrays: exact.linear(case, arrays),
     )
-
-
-@pytest.mark.parametrize("isa", available_isas())
-@pytest.mark.parametrize("case", LINEAR, ids=str)
-def test_linear_of_bfloat16_weights(isa: str, case: LinearCase) -> None:
-    """Rounding the weights, as PyTorch does, is all that tells the product from float32's."""
-    ops, float32 = Ops(isa, "bfloat16"), Ops(isa)
-    assert (ops.dtype, ops.weight_dtype, ops.sum_dtype) == ("float32", "bfloat16", "float32")
-    arrays = case.inputs(0, "float32")
-    packed = PackedWeight(ops, arrays["weight"])
-    rounded = torch.from_numpy(arrays["weight"]).bfloat16().float().numpy()
-    assert not np.array_equal(rounded, arrays["weight"])
-    np.testing.assert_array_equal(packed.unpack(ops), rounded)
-    expected = our_linear(float32, case, arrays, PackedWeight(float32, rounded))
-    np.testing.assert_array_equal(our_linear(ops, case, arrays, packed), expected)
-    plain = our_linear(float32, case, arrays, arrays["weight"])
-    np.testing.assert_array_equal(our_linear(ops, case, arrays, arrays["weight"]), plain, "plain weights stay float32")
-
-
-@pytest.mark.parametrize("value", [np.nan, np.inf, 3.4e38])
-def test_weights_that_bfloat16_cannot_hold(value: float) -> None:
-    weight = np.ones((3, 5), np.float32)
-    weight[2, 4] = value
-    with pytest.raises(InvalidInputError, match="weight: got NaN, infinity or a number beyond bfloat16"):
-        PackedWeight(Ops("", "bfloat16"), weight)
 
 
 @pytest.mark.parametrize("case", LINEAR, ids=str)

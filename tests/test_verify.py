@@ -142,16 +142,17 @@ def test_without_torch(monkeypatch):
 
 
 def test_roundoff():
-    assert [roundoff(d) for d in ("float64", "float32", "float16", "bfloat16")] == [
+    assert [roundoff(d) for d in ("float64", "float32", "float16", "bfloat16", "int8")] == [
         2**-53,
         2**-24,
         2**-11,
+        2**-8,
         2**-8,
     ]
     for dtype in (np.float64, np.float32, np.float16):
         assert roundoff(np.dtype(dtype).name) == np.finfo(dtype).eps / 2
     with pytest.raises(KeyError):
-        roundoff("int8")
+        roundoff("int4")
 
 
 def test_rel_l2_by_hand():
@@ -215,7 +216,10 @@ def test_assert_within_pytorch():
 
 
 def test_device_and_dtype_are_those_of_load(tiny):
-    assert verify("random:tiny", device="cpu", dtype="float32").passed
+    for dtype in ("float32", "bfloat16", "int16", "int8"):
+        report = verify("random:tiny", device="cpu", dtype=dtype)
+        assert report.passed
+        assert report.dtype == dtype
     with pytest.raises(InvalidInputError, match="dtype: got 'float64' for a model that is loaded as 'float32'"):
         verify(tiny, dtype="float64")
     with pytest.raises(InvalidInputError, match="device: got 'gpu'"):

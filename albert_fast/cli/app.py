@@ -27,7 +27,7 @@ ModelOption = Annotated[
     str, typer.Option("--model", "-m", help="Hugging Face id, folder, file, or random:NAME (random weights).")
 ]
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
-DtypeOption = Annotated[str, typer.Option(help="auto, float32, float64, bfloat16 or float16.")]
+DtypeOption = Annotated[str, typer.Option(help="auto, float32, float64, bfloat16, float16, int16 or int8.")]
 InputArgument = Annotated[str, typer.Argument(help="Text file (a text per line), .jsonl, or - for stdin.")]
 TextFieldOption = Annotated[
     str | None, typer.Option(help="JSONL field of the text ('text' by default); makes any input JSONL.")

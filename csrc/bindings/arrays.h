@@ -14,10 +14,12 @@ namespace albert_fast::bindings {
 namespace py = pybind11;
 
 inline DType parse_dtype(const std::string& name) {
-  for (const DType dtype : {DType::kFloat32, DType::kFloat64, DType::kBFloat16, DType::kFloat16}) {
+  for (const DType dtype :
+       {DType::kFloat32, DType::kFloat64, DType::kBFloat16, DType::kFloat16, DType::kInt16, DType::kInt8}) {
     if (name == name_of(dtype)) return dtype;
   }
-  throw InvalidInputError("dtype: got '" + name + "', expected 'float32', 'float64', 'bfloat16' or 'float16'");
+  throw InvalidInputError("dtype: got '" + name +
+                          "', expected 'float32', 'float64', 'bfloat16', 'float16', 'int16' or 'int8'");
 }
 
 /// Of a dtype that NumPy has: float32 or float64.

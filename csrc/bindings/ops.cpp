@@ -70,9 +70,8 @@ class PackedWeight {
     Arguments arguments(self.ops, {});
     const Matrix plain = arguments.matrix("weight", weight);
     rows = plain.rows, cols = plain.cols;
-    const int64_t padded = (rows + kPackedRowMultiple - 1) / kPackedRowMultiple * kPackedRowMultiple;
-    const DType dtype = self.ops.weight_dtype;
-    data.reserve(padded * cols * size_of(dtype));
+    const DType dtype = unpacked(self.ops.weight_dtype);
+    data.reserve(packed_bytes(self.ops.weight_dtype, rows, cols));
     std::vector<char> stored(rows * cols * size_of(dtype));
     if (!to_stored(dtype, plain.data, rows * cols, stored.data())) {
       throw InvalidInputError(std::string("weight: got NaN, infinity or a number beyond ") + name_of(dtype) +
@@ -83,9 +82,10 @@ class PackedWeight {
 
   py::array unpack(const PyOps& self) const {
     py::array out(numpy_dtype(self.ops.dtype), std::vector<int64_t>{rows, cols});
-    std::vector<char> stored(rows * cols * size_of(self.ops.weight_dtype));
+    const DType dtype = unpacked(self.ops.weight_dtype);
+    std::vector<char> stored(rows * cols * size_of(dtype));
     self.ops.unpack_weight({data.data(), 0, rows, {stored.data(), rows, cols, cols}}, Stream{});
-    from_stored(self.ops.weight_dtype, stored.data(), rows * cols, out.mutable_data());
+    from_stored(dtype, stored.data(), rows * cols, out.mutable_data());
     return out;
   }
 

@@ -7,20 +7,20 @@
 namespace albert_fast::cpu {
 
 namespace portable {
-extern const Ops ops, ops_bfloat16;
+extern const Ops tables[kFloatTables];
 }
 namespace portable_f64 {
-extern const Ops ops;
+extern const Ops table;
 }
 #if defined(__x86_64__)
 namespace avx2 {
-extern const Ops ops, ops_bfloat16;
+extern const Ops tables[kFloatTables];
 }
 namespace avx512 {
-extern const Ops ops, ops_bfloat16;
+extern const Ops tables[kFloatTables];
 }
 namespace avx512_on_avx2 {
-extern const Ops ops, ops_bfloat16;
+extern const Ops tables[kFloatTables];
 }
 #endif
 
@@ -28,8 +28,7 @@ namespace {
 
 struct Variant {
   const char* isa;
-  const Ops* ops;           // float32
-  const Ops* ops_bfloat16;  // float32 with weights of bfloat16
+  const Ops* tables;  // kFloatTables of them
   bool (*runs_here)();
 };
 
@@ -46,11 +45,11 @@ bool has_avx512() {
 /// Best first.
 constexpr Variant kVariants[] = {
 #if defined(__x86_64__)
-    {"avx512", &avx512::ops, &avx512::ops_bfloat16, has_avx512},
-    {"avx2", &avx2::ops, &avx2::ops_bfloat16, has_avx2},
-    {"avx512_on_avx2", &avx512_on_avx2::ops, &avx512_on_avx2::ops_bfloat16, has_avx2},
+    {"avx512", avx512::tables, has_avx512},
+    {"avx2", avx2::tables, has_avx2},
+    {"avx512_on_avx2", avx512_on_avx2::tables, has_avx2},
 #endif
-    {"portable", &portable::ops, &portable::ops_bfloat16, always},
+    {"portable", portable::tables, always},
 };
 
 const Variant& find_variant(const std::string& isa, const std::string& who) {
@@ -81,11 +80,12 @@ std::string default_isa() {
 
 const Ops& find_ops(const std::string& isa, DType dtype) {
   const Variant& variant = find_variant(isa.empty() ? default_isa() : isa, "isa");
-  if (dtype == DType::kFloat64) return portable_f64::ops;
-  if (dtype == DType::kFloat32) return *variant.ops;
-  if (dtype == DType::kBFloat16) return *variant.ops_bfloat16;
+  if (dtype == DType::kFloat64) return portable_f64::table;
+  for (int i = 0; i < kFloatTables; ++i) {
+    if (variant.tables[i].weight_dtype == dtype) return variant.tables[i];
+  }
   throw InvalidInputError(std::string("dtype: got '") + name_of(dtype) +
-                          "' for the CPU, expected 'float32', 'bfloat16' or 'float64'");
+                          "' for the CPU, expected 'float32', 'bfloat16', 'int16', 'int8' or 'float64'");
 }
 
 }  // namespace albert_fast::cpu

@@ -16,6 +16,9 @@ std::vector<std::string> available_isas();
 /// Throws DeviceError if the variable names one that is unknown or that this machine cannot run.
 std::string default_isa();
 
+/// Tables of a variant that computes in float32: with weights of float32, bfloat16, int16 and int8.
+inline constexpr int kFloatTables = 4;
+
 /// The table for `isa` ("" = default_isa()) whose weight_dtype is `dtype`; float64 exists as "portable" alone, whatever
 /// `isa` says. Throws DeviceError as above, InvalidInputError for a dtype the CPU has no kernels for.
 const Ops& find_ops(const std::string& isa, DType dtype);

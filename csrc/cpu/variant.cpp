@@ -1,4 +1,5 @@
 #include "cpu/variant.h"
+#include "cpu/table.h"
 
 #include "cpu/runtime/memory.h"
 
@@ -40,18 +41,30 @@ constexpr Ops kOps = {
     .unpack_weight = unpack_weight,
 };
 
-constexpr Ops with_bfloat16_weights(Ops ops) {
-  ops.weight_dtype = DType::kBFloat16;
-  ops.pack_weight = pack_bfloat16_weight;
-  ops.unpack_weight = unpack_bfloat16_weight;
+#ifdef ALBERT_FAST_NARROW_WEIGHTS
+constexpr Ops with_weights(DType dtype, decltype(Ops::pack_weight) pack, decltype(Ops::unpack_weight) unpack) {
+  Ops ops = kOps;
+  ops.weight_dtype = dtype;
+  ops.pack_weight = pack;
+  ops.unpack_weight = unpack;
   return ops;
 }
+#endif
 
 }  // namespace
 
 // Declared again in cpu/table.cpp, once per variant.
-extern const Ops ops, ops_bfloat16;
-const Ops ops = kOps;
-const Ops ops_bfloat16 = with_bfloat16_weights(kOps);
+#ifdef ALBERT_FAST_NARROW_WEIGHTS
+extern const Ops tables[kFloatTables];
+const Ops tables[kFloatTables] = {
+    kOps,
+    with_weights(DType::kBFloat16, pack_bfloat16_weight, unpack_bfloat16_weight),
+    with_weights(DType::kInt16, pack_int16_weight, unpack_int16_weight),
+    with_weights(DType::kInt8, pack_int8_weight, unpack_int8_weight),
+};
+#else
+extern const Ops table;
+const Ops table = kOps;
+#endif
 
 }  // namespace albert_fast::cpu::ALBERT_FAST_VARIANT

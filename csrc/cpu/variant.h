@@ -19,8 +19,12 @@ void l2_normalize(const L2Normalize& op, Stream stream);
 void pack_weight(const PackWeight& op, Stream stream);
 void unpack_weight(const UnpackWeight& op, Stream stream);
 
-// The same for weights of bfloat16; `linear` takes both.
+// The same for weights of fewer bits; `linear` takes them all.
 void pack_bfloat16_weight(const PackWeight& op, Stream stream);
 void unpack_bfloat16_weight(const UnpackWeight& op, Stream stream);
+void pack_int16_weight(const PackWeight& op, Stream stream);
+void unpack_int16_weight(const UnpackWeight& op, Stream stream);
+void pack_int8_weight(const PackWeight& op, Stream stream);
+void unpack_int8_weight(const UnpackWeight& op, Stream stream);
 
 }  // namespace albert_fast::cpu::ALBERT_FAST_VARIANT

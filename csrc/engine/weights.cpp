@@ -14,11 +14,6 @@ constexpr size_t kAlignment = 64;  // one cache line, and the widest vector
 
 size_t align(size_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
 
-int64_t padded_rows(int64_t rows, WeightForm form) {
-  if (form == WeightForm::kPlain) return rows;
-  return (rows + kPackedRowMultiple - 1) / kPackedRowMultiple * kPackedRowMultiple;
-}
-
 /// Where row i of a host matrix begins.
 char* host_row(ConstMatrix m, DType dtype, int64_t i) {
   return static_cast<char*>(const_cast<void*>(m.data)) + i * m.stride * size_of(dtype);
@@ -104,7 +99,7 @@ void WeightLayout::add_matrix(const std::string& slot, int64_t cols, WeightForm 
     rows += part.rows;
   }
   const DType dtype = dtype_of(form);
-  const size_t nbytes = size_t(padded_rows(rows, form)) * cols * size_of(dtype);
+  const size_t nbytes = form == WeightForm::kPacked ? packed_bytes(dtype, rows, cols) : rows * cols * size_of(dtype);
   slots_.push_back({slot, rows, cols, form, dtype, nbytes_, nbytes});
   nbytes_ += align(nbytes);
 }
@@ -152,7 +147,7 @@ void WeightBuffer::write(const std::string& name, int64_t first_row, ConstMatrix
   const size_t index = find_tensor(name, first_row, rows);
   const WeightTensor& tensor = layout_.tensors()[index];
   const WeightSlot& slot = layout_.slots()[tensor.slot];
-  const DType dtype = slot.dtype;
+  const DType dtype = unpacked(slot.dtype);
   std::vector<char> stored;
   if (!to_stored_rows(dtype, rows, stored)) {
     throw CheckpointError("tensor '" + name + "': got NaN, infinity or a number beyond " + name_of(dtype) +
@@ -179,7 +174,7 @@ void WeightBuffer::read(const std::string& name, Matrix out, Stream stream) cons
   const WeightTensor& tensor = layout_.tensors()[find_tensor(name, 0, out)];
   const WeightSlot& slot = layout_.slots()[tensor.slot];
   const char* data = data_.data() + slot.offset;
-  const DType stored = slot.dtype, wanted = host_dtype(stored);
+  const DType stored = unpacked(slot.dtype), wanted = host_dtype(stored);
   const size_t row_bytes = slot.cols * size_of(stored);
   std::vector<char> staged(out.rows * row_bytes);
   if (slot.form == WeightForm::kPacked) {

@@ -93,13 +93,25 @@ struct L2Normalize {
   Matrix x;  // inout [B, H], of sum_dtype
 };
 
+/// Numbers along k that share a scale in quantised weights.
+inline constexpr int64_t kQuantGroup = 128;
+
 /// A packed W[N, K] takes as much room as one of its weight_dtype with N rounded up to a multiple of this, in every
 /// backend, so that the weight buffer's layout depends on the model alone.
 inline constexpr int64_t kPackedRowMultiple = 32;
 
+/// Bytes of a packed W[N, K]. Integers fill words of 32 bits along k; with each kQuantGroup of them goes a scale and,
+/// for int8, the number its sums start from.
+inline constexpr int64_t packed_bytes(DType stored, int64_t num_rows, int64_t cols) {
+  const int64_t rows = (num_rows + kPackedRowMultiple - 1) / kPackedRowMultiple * kPackedRowMultiple;
+  if (!is_quantized(stored)) return rows * cols * size_of(stored);
+  const int64_t per_word = 4 / size_of(stored), groups = (cols + kQuantGroup - 1) / kQuantGroup;
+  return rows * 4 * ((cols + per_word - 1) / per_word + groups * (stored == DType::kInt8 ? 2 : 1));
+}
+
 /// Rows first_row .. first_row + rows.rows of W[N, K] from their plain form into the packed weight buffer.
 struct PackWeight {
-  ConstMatrix rows;   // in  [n, K], of weight_dtype
+  ConstMatrix rows;   // in  [n, K], of unpacked(weight_dtype)
   int64_t first_row;  // row of W the first of them is
   int64_t num_rows;   // N
   void* packed;       // inout [round_up(N, kPackedRowMultiple), K], all of it the backend's own order
@@ -110,7 +122,7 @@ struct UnpackWeight {
   const void* packed;  // in
   int64_t first_row;
   int64_t num_rows;  // N
-  Matrix rows;       // out [n, K], of weight_dtype
+  Matrix rows;       // out [n, K], of unpacked(weight_dtype)
 };
 
 /// One backend for one storage type.

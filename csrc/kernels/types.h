@@ -6,19 +6,28 @@
 
 namespace albert_fast {
 
-enum class DType { kFloat32, kFloat64, kBFloat16, kFloat16 };
+enum class DType { kFloat32, kFloat64, kBFloat16, kFloat16, kInt16, kInt8 };
 
 inline constexpr int64_t size_of(DType dtype) {
   if (dtype == DType::kFloat64) return 8;
+  if (dtype == DType::kInt8) return 1;
   return dtype == DType::kFloat32 ? 4 : 2;
 }
 
-/// "float32", "float64", "bfloat16", "float16".
+/// "float32", "float64", "bfloat16", "float16", "int16", "int8".
 inline constexpr const char* name_of(DType dtype) {
   if (dtype == DType::kFloat32) return "float32";
   if (dtype == DType::kFloat64) return "float64";
+  if (dtype == DType::kInt16) return "int16";
+  if (dtype == DType::kInt8) return "int8";
   return dtype == DType::kBFloat16 ? "bfloat16" : "float16";
 }
+
+/// Integers that share scales, see kQuantGroup.
+inline constexpr bool is_quantized(DType dtype) { return dtype == DType::kInt16 || dtype == DType::kInt8; }
+
+/// In which dtype weights are handed to pack_weight: what they are stored as, or float32 where packing quantises.
+inline constexpr DType unpacked(DType stored) { return is_quantized(stored) ? DType::kFloat32 : stored; }
 
 /// Whose memory an op works on.
 enum class Device { kCpu, kCuda };

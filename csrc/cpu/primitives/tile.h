@@ -35,24 +35,17 @@ inline constexpr int kFetchLocality = 2;
 /// Whether a product starts c or, for a later block of k, is added to it.
 enum class Into { kOverwrite, kAdd };
 
-/// Memory that is read next, asked for line by line while a product runs: `share` of `shares` equal parts of the panel
-/// of `depth` at `panel`, so that the tiles that use one panel fetch the next between them, evenly, and neither waits
-/// for memory. It may point anywhere: a prefetch never faults.
+/// Memory that is read next, asked for line by line while a product runs: `share` of `shares` equal parts of the
+/// `bytes` at `panel`, in `steps`, so that the tiles that use one panel fetch the next between them, evenly, and
+/// neither waits for memory. It may point anywhere: a prefetch never faults.
 struct Ahead {
   const char* data = nullptr;
-  int64_t step = 0;  // bytes for each step of k
+  int64_t step = 0;  // bytes between two prefetches
 
   Ahead() = default;
-  template <typename W>
-  Ahead(const W* panel, int64_t depth, int64_t share, int64_t shares) {
-    constexpr int64_t kStepBytes = kPanel * sizeof(W);
-    data = reinterpret_cast<const char*>(panel) + depth * kStepBytes * share / shares;
-    step = kStepBytes / shares;
-  }
+  Ahead(const void* panel, int64_t bytes, int64_t share, int64_t shares, int64_t steps)
+      : data(static_cast<const char*>(panel) + bytes * share / shares), step(bytes / (shares * steps)) {}
 };
-
-/// Whether weights may be bfloat16; the float64 variant is for checking and has none.
-inline constexpr bool kHasBFloat16Weights = sizeof(real) == sizeof(float);
 
 /// A bfloat16 weight: the upper half of a float.
 struct bfloat16 {

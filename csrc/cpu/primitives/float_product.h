@@ -1,0 +1,35 @@
+// What `linear` is made of, for weights of the variant's own floats or of bfloat16.
+#pragma once
+
+#include "cpu/primitives/tile.h"
+
+namespace albert_fast::cpu::ALBERT_FAST_VARIANT {
+
+template <typename Stored>
+struct FloatProduct {
+  using X = real;         // unit of packed x
+  using W = Stored;       // unit of packed W
+  using Source = Stored;  // of the rows that pack_row takes
+  static constexpr int kRows = kTileRows;
+  static constexpr bool kTakesPlain = sizeof(W) == sizeof(real);  // plain weights are of the table's dtype
+
+  static int64_t x_units(int64_t depth) { return depth * kRows; }
+  static int64_t w_units(int64_t depth) { return depth * kPanel; }
+  static int64_t steps(int64_t depth) { return depth; }
+
+  static void pack_x(const real* x, int64_t stride, int rows, int64_t depth, X* tile) {
+    pack_tile(x, stride, rows, depth, tile);
+  }
+  static void pack_row(const Source* row, int64_t depth, int64_t column, W* panel) {
+    for (int64_t k = 0; k < depth; ++k) panel[k * kPanel + place_in_step<W>(column)] = row[k];
+  }
+  static void unpack_row(const W* panel, int64_t depth, int64_t column, Source* row) {
+    for (int64_t k = 0; k < depth; ++k) row[k] = panel[k * kPanel + place_in_step<W>(column)];
+  }
+  static void multiply(int rows, const X* a, const W* b, int64_t depth, real* c, int64_t stride, Into into,
+                       Ahead ahead) {
+    multiply_tile(rows, a, b, depth, c, stride, into, ahead);
+  }
+};
+
+}  // namespace albert_fast::cpu::ALBERT_FAST_VARIANT
