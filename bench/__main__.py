@@ -14,7 +14,7 @@ from bench.machine import describe
 
 COMMANDS = {
     "kernels": "every op against torch's, and against the limits of the machine",
-    "model": "the whole model against transformers: speed and difference",
+    "model": "the whole model against transformers and other runtimes: speed and difference",
     "accuracy": "our error and transformers' error against float64",
     "memory": "memory while loading and encoding",
     "install": "time of pip install, size of the package",

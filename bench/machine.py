@@ -109,7 +109,7 @@ def set_threads(threads: int | None) -> int:
 
 def describe() -> str:
     """One line: processor, instruction set, versions, commit, and how busy it was."""
-    packages = " · ".join(f"{name} {_version(name)}" for name in ("albert_fast", *_PACKAGES))
+    packages = " · ".join(f"{name} {find_version(name)}" for name in ("albert_fast", *_PACKAGES))
     return (
         f"{_processor()} · {_core.default_num_threads()} CPUs · {_core.default_isa()} ·"
         f" Python {platform.python_version()} · {packages} · commit {_commit()} ·"
@@ -117,7 +117,8 @@ def describe() -> str:
     )
 
 
-def _version(package: str) -> str:
+def find_version(package: str) -> str:
+    """Of an installed package, or ``absent``."""
     try:
         return version(package)
     except PackageNotFoundError:

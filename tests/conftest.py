@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import emulated
 import pytest
 
 from albert_fast import _core, load
 from albert_fast.model import Model
+
+_SMALL_CACHE = 1 << 16
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -101,3 +105,16 @@ def cuda(cuda_device: CudaDevice) -> Iterator[CudaDevice]:
     if report:
         emulator.reset()
     assert report == ""
+
+
+@pytest.fixture
+def bench(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """``bench.__main__`` with caches pretended to be small and samples short, so that little is done."""
+    monkeypatch.syspath_prepend(str(Path(__file__).resolve().parent.parent))
+    machine = importlib.import_module("bench.machine")
+    monkeypatch.setattr(machine, "cache_bytes", lambda: _SMALL_CACHE)
+    monkeypatch.setattr(machine, "_RESIDENT_PRODUCTS", ((64, 64, 64),))
+    timing = importlib.import_module("bench.timing")
+    monkeypatch.setattr(timing, "MIN_SAMPLE_SECONDS", 1e-4)
+    monkeypatch.setattr(timing, "SETTLE_SECONDS", 0.0)
+    return importlib.import_module("bench.__main__")

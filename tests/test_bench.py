@@ -4,61 +4,18 @@ from __future__ import annotations
 
 import importlib
 import json
-import math
 import random
 import re
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
 
 import fake_gpu
 import numpy as np
 import pytest
+from bench_tools import run
 
 ROOT = Path(__file__).resolve().parent.parent
-SMALL_CACHE = 1 << 16
-
-
-@pytest.fixture
-def bench(monkeypatch) -> ModuleType:
-    """``bench.__main__`` with caches pretended to be small and samples short, so that little is done."""
-    monkeypatch.syspath_prepend(str(ROOT))
-    machine = importlib.import_module("bench.machine")
-    monkeypatch.setattr(machine, "cache_bytes", lambda: SMALL_CACHE)
-    monkeypatch.setattr(machine, "_RESIDENT_PRODUCTS", ((64, 64, 64),))
-    timing = importlib.import_module("bench.timing")
-    monkeypatch.setattr(timing, "MIN_SAMPLE_SECONDS", 1e-4)
-    monkeypatch.setattr(timing, "SETTLE_SECONDS", 0.0)
-    return importlib.import_module("bench.__main__")
-
-
-def tables_in(markdown: str) -> list[list[dict[str, str]]]:
-    """Every Markdown table of a text, a dictionary for each row."""
-    tables = []
-    for block in re.findall(r"(?:^\|.*\|$\n?)+", markdown, re.MULTILINE):
-        header, rule, *rows = ([cell.strip() for cell in line[1:-1].split("|")] for line in block.splitlines())
-        assert len(rule) == len(header)
-        assert all(re.fullmatch(r"---:?", cell) for cell in rule)
-        assert all(len(row) == len(header) for row in rows)
-        for row in rows:
-            numbers = (cell for cell, mark in zip(row, rule, strict=True) if mark.endswith(":"))
-            assert all(math.isfinite(float(cell.replace(",", ""))) for cell in numbers)
-        tables.append([dict(zip(header, row, strict=True)) for row in rows])
-    return tables
-
-
-def run(bench, capsys, tmp_path, *arguments: str) -> tuple[int, list[list[dict]], str]:
-    """Exit code, rows of each table as --json has them, and what was printed."""
-    path = tmp_path / "numbers.json"
-    code = bench.main([*arguments, "--json", str(path)])
-    printed = capsys.readouterr().out
-    tables = [table["rows"] for table in json.loads(path.read_text())["tables"]]
-    numbers = [cell for rows in tables for row in rows for cell in row.values() if not isinstance(cell, str)]
-    assert numbers
-    assert all(map(math.isfinite, numbers))
-    assert [len(rows) for rows in tables_in(printed)] == [len(rows) for rows in tables]
-    return code, tables, printed
 
 
 def test_kernels_measures_every_op(bench, capsys, tmp_path):
@@ -197,41 +154,10 @@ def test_labels_of_a_plot_keep_apart(bench):
     assert len(crowd) == 50  # where there is no room, labels overlap rather than be left out
 
 
-def test_model_compares_with_transformers(bench, capsys, tmp_path):
-    arguments = ("model", "--model", "random:tiny", "--cases", "1x4,mixed", "--rounds", "2")
-    code, [rows], _ = run(bench, capsys, tmp_path, *arguments)
-    assert code == 0
-    assert [(row["case"], row["tokens"], row["padded"]) for row in rows] == [
-        ("1x4", 4, 4),
-        ("mixed", 1100, 2000),
-    ]
-    for row in rows:
-        assert 0 < row["relative difference"] < 1e-5
-        assert row["tokens/s"] == pytest.approx(row["tokens"] / row["ours s"])
-
-
-def test_model_notices_a_difference(bench, capsys, tmp_path, monkeypatch):
-    monkeypatch.setattr(importlib.import_module("bench.model"), "ALLOWED_DIFFERENCE", 1e-9)
-    arguments = ("model", "--model", "random:tiny", "--cases", "1x4", "--rounds", "1")
-    code, _, printed = run(bench, capsys, tmp_path, *arguments)
-    assert code == 1
-    assert "**Failed:** 1x4: relative difference to transformers" in printed
-
-
 @pytest.mark.parametrize("case", ["0x4", "4x0", "x", "4", "axb", "", "1x-2"])
 def test_a_case_that_is_none_is_refused(bench, case):
     with pytest.raises(ValueError, match="expected COUNTxLENGTH or 'mixed'"):
         importlib.import_module("bench.cases").sequence_lengths(case)
-
-
-def test_operations_of_a_model(bench):
-    """xxlarge takes 4.83 GFLOP per token in products, and attention adds 2% at 512 tokens."""
-    twins = importlib.import_module("bench.twins")
-    config = twins.preset("albert-xxlarge-v2")
-    assert twins.flops(config, (1,)) == pytest.approx(4.83e9, rel=1e-3)
-    assert twins.flops(config, (512,)) / (512 * twins.flops(config, (1,))) == pytest.approx(1.021, abs=2e-3)
-    grouped = twins.preset("groups2x2")
-    assert (grouped.num_hidden_groups, grouped.inner_group_num) == (2, 2)
 
 
 def test_accuracy_prints_every_output(bench, capsys, tmp_path):
