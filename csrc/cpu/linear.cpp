@@ -10,7 +10,7 @@
 // them front to back, once per chunk. Chunks that run at the same time share a group, so W comes from memory once
 // for all the rows of a call, up to kPackedBytes of packed x.
 //
-// Sums over k: chains of kDepthBlock multiply-adds, added up in order of k in y itself; y is finished (bias,
+// Sums over k: chains of kDepthBlock multiply-adds, added up in order of k; y is finished (bias,
 // activation, residual) by the thread that adds the last block, while the tile is in L1.
 #include "cpu/primitives/block.h"
 #include "cpu/primitives/float_product.h"
@@ -25,7 +25,7 @@
 namespace albert_fast::cpu::ALBERT_FAST_VARIANT {
 namespace {
 
-/// 8 panels and a chunk of x for one block of k are 128 + 144 KB in AVX2 floats: within 512 KB of L2.
+/// 8 panels, a chunk of x for one block of k and the sums are 128 + 144 + 72 KB in AVX2 floats: within 512 KB of L2.
 constexpr int64_t kGroupPanels = 8;
 constexpr int64_t kChunkRows = 144;
 static_assert(kPackedRowMultiple % kPanel == 0);
@@ -69,8 +69,8 @@ int64_t packed_offset(int64_t num_rows, int64_t cols, int64_t panel, int64_t k0,
 
 /// y rows [row0, row0 + rows) and columns [col0, col0 + cols) from their sums `c`.
 template <Activation kActivation>
-void finish(const Linear& op, const real* c, int64_t c_stride, int64_t row0, int64_t rows, int64_t col0, int64_t cols) {
-  for (int64_t i = 0; i < rows; ++i, c += c_stride) {
+void finish(const Linear& op, const real* c, int64_t row0, int64_t rows, int64_t col0, int64_t cols) {
+  for (int64_t i = 0; i < rows; ++i, c += kPanel) {
     const real* bias = op.bias ? static_cast<const real*>(op.bias) + col0 : nullptr;
     const real* residual = op.residual.data ? op.residual.row<real>(row0 + i) + col0 : nullptr;
     real* y = op.y.row<real>(row0 + i) + col0;
@@ -91,16 +91,16 @@ void finish(const Linear& op, const real* c, int64_t c_stride, int64_t row0, int
   }
 }
 
-void finish(const Linear& op, const real* c, int64_t c_stride, int64_t row0, int64_t rows, int64_t col0, int64_t cols) {
+void finish(const Linear& op, const real* c, int64_t row0, int64_t rows, int64_t col0, int64_t cols) {
   switch (op.activation) {
     case Activation::kNone:
-      return finish<Activation::kNone>(op, c, c_stride, row0, rows, col0, cols);
+      return finish<Activation::kNone>(op, c, row0, rows, col0, cols);
     case Activation::kGeluTanh:
-      return finish<Activation::kGeluTanh>(op, c, c_stride, row0, rows, col0, cols);
+      return finish<Activation::kGeluTanh>(op, c, row0, rows, col0, cols);
     case Activation::kGeluErf:
-      return finish<Activation::kGeluErf>(op, c, c_stride, row0, rows, col0, cols);
+      return finish<Activation::kGeluErf>(op, c, row0, rows, col0, cols);
     case Activation::kTanh:
-      return finish<Activation::kTanh>(op, c, c_stride, row0, rows, col0, cols);
+      return finish<Activation::kTanh>(op, c, row0, rows, col0, cols);
   }
 }
 
@@ -118,13 +118,15 @@ const typename P::W* weight_panel(const Weight& w, int64_t panel, int64_t k0, in
 }
 
 /// Tiles [first_tile, last_tile) of the rows from row0 on, times one group of panels. `packed`: x in tiles.
+/// Sums are kept apart from y until all blocks of k are in them: rows of y are a power of two apart more often than
+/// not, so that the lines of one panel's columns would share a few sets of the caches and push each other out.
 template <typename P>
 void multiply_group(const Linear& op, const typename P::X* packed, int64_t row0, const Tiling& tiling,
                     int64_t first_tile, int64_t last_tile, int64_t group) {
   const int64_t depth_total = op.weight.cols, cols_total = op.weight.rows;
   const int64_t first_panel = group * kGroupPanels;
   const int64_t last_panel = min(first_panel + kGroupPanels, ceil_div(cols_total, kPanel));
-  alignas(64) real edge[kChunkRows * kPanel];                   // sums of a last panel narrower than kPanel
+  alignas(64) real sums[kGroupPanels * kChunkRows * kPanel];
   alignas(64) typename P::W plain_panel[kDepthBlock * kPanel];  // one panel of a plain W
 
   for (int64_t k0 = 0; k0 < depth_total; k0 += kDepthBlock) {
@@ -141,11 +143,9 @@ void multiply_group(const Linear& op, const typename P::X* packed, int64_t row0,
                                              : Ahead(b + P::w_units(depth), P::w_units(depth) * sizeof(*b),
                                                      tile - first_tile, last_tile - first_tile, P::steps(depth));
         const auto* a = packed + tile * P::x_units(depth_total) + P::x_units(k0);
-        real* y = op.y.row<real>(row) + col0;
-        real* c = cols == kPanel ? y : edge + (tiling.begin(tile) - tiling.begin(first_tile)) * kPanel;
-        const int64_t c_stride = cols == kPanel ? op.y.stride : kPanel;
-        P::multiply(rows, a, b, depth, c, c_stride, into, ahead);
-        if (k0 + depth == depth_total) finish(op, c, c_stride, row, rows, col0, cols);
+        real* c = sums + ((panel - first_panel) * kChunkRows + tiling.begin(tile) - tiling.begin(first_tile)) * kPanel;
+        P::multiply(rows, a, b, depth, c, kPanel, into, ahead);
+        if (k0 + depth == depth_total) finish(op, c, row, rows, col0, cols);
       }
     }
   }
