@@ -22,6 +22,10 @@ extern const Ops tables[kFloatTables];
 namespace avx512_on_avx2 {
 extern const Ops tables[kFloatTables];
 }
+#elif defined(__aarch64__)
+namespace neon {
+extern const Ops tables[kFloatTables];
+}
 #endif
 
 namespace {
@@ -48,6 +52,8 @@ constexpr Variant kVariants[] = {
     {"avx512", avx512::tables, has_avx512},
     {"avx2", avx2::tables, has_avx2},
     {"avx512_on_avx2", avx512_on_avx2::tables, has_avx2},
+#elif defined(__aarch64__)
+    {"neon", neon::tables, always},
 #endif
     {"portable", portable::tables, always},
 };

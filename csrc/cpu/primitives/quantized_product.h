@@ -17,7 +17,7 @@ static_assert(kDepthBlock % kQuantGroup == 0, "a block of k has whole groups");
 
 /// Rows of a tile: 4 x 2 accumulators, 2 vectors of W, 1 of x, 1 product and, for Int8, a vector of ones are 13 of 16
 /// registers; 6 x 2 spills.
-#if ALBERT_FAST_VECTOR_BYTES == 64
+#ifdef ALBERT_FAST_32_REGISTERS
 inline constexpr int kQuantizedRows = 8;
 #else
 inline constexpr int kQuantizedRows = 4;
@@ -143,7 +143,7 @@ struct QuantizedProduct {
       ALBERT_FAST_ROWS(2)
       ALBERT_FAST_ROWS(3)
       ALBERT_FAST_ROWS(4)
-#if ALBERT_FAST_VECTOR_BYTES == 64
+#ifdef ALBERT_FAST_32_REGISTERS
       ALBERT_FAST_ROWS(5)
       ALBERT_FAST_ROWS(6)
       ALBERT_FAST_ROWS(7)

@@ -1,9 +1,10 @@
 // Vectors, once for every instruction set.
 //
-// Kernel files are compiled once per variant (see csrc/cpu/CMakeLists.txt) with three macros:
+// Kernel files are compiled once per variant (see csrc/cpu/CMakeLists.txt) with these macros:
 //   ALBERT_FAST_VARIANT       the namespace, e.g. avx2
 //   ALBERT_FAST_VECTOR_BYTES  16, 32 or 64
 //   ALBERT_FAST_REAL          float, or double for the variant that gradient checks run on
+//   ALBERT_FAST_32_REGISTERS  defined where the target has 32 vector registers, not 16
 // The compiler lowers a vector wider than its target's registers, which is how the 512-bit code runs on AVX2.
 //
 // Everything the variants define lives in their own namespace, and they use no inline function of the standard

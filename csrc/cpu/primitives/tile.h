@@ -16,7 +16,7 @@ namespace albert_fast::cpu::ALBERT_FAST_VARIANT {
 
 /// Rows of a register tile. An accumulator is free again after 4 cycles and two can start in each, so at least 8 are
 /// needed; 6 x 2 of the 16 registers of SSE and AVX leave 2 for B and 1 for A, 12 x 2 do the same with 32.
-#if ALBERT_FAST_VECTOR_BYTES == 64
+#ifdef ALBERT_FAST_32_REGISTERS
 inline constexpr int kTileRows = 12;
 #else
 inline constexpr int kTileRows = 6;
@@ -119,7 +119,7 @@ inline void multiply_tile(int rows, const real* a, const W* b, int64_t depth, re
     ALBERT_FAST_ROWS(4)
     ALBERT_FAST_ROWS(5)
     ALBERT_FAST_ROWS(6)
-#if ALBERT_FAST_VECTOR_BYTES == 64
+#ifdef ALBERT_FAST_32_REGISTERS
     ALBERT_FAST_ROWS(7)
     ALBERT_FAST_ROWS(8)
     ALBERT_FAST_ROWS(9)
