@@ -28,8 +28,7 @@ void check_shape(const std::string& isa, int64_t t, int64_t n, int64_t k) {
   const Tensor<float> x = Tensor<float>(t, k, 1).fill(rng), bias = Tensor<float>(1, n).fill(rng);
   const Ops& ops = cpu::find_ops(isa, DType::kBFloat16);
 
-  const int64_t padded = (n + kPackedRowMultiple - 1) / kPackedRowMultiple * kPackedRowMultiple;
-  Guarded<float> packed(padded * k / 2);  // two weights in the room of a float
+  Guarded<float> packed(packed_bytes(DType::kBFloat16, n, k) / sizeof(float));
   ops.pack_weight({{weight.narrow.data(), n, k, k}, 0, n, packed.data()}, Stream{});
   CHECK(packed.guards_intact());
   std::vector<uint16_t> back(n * k);
