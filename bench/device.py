@@ -50,6 +50,10 @@ class Device(ABC):
         """How many copies of an op's data make a round trip through them miss every cache."""
         return max(1, -(-_FLUSHING_CACHES * self.cache_bytes // max(int(nbytes), 1)))
 
+    def weight_bytes(self, n: int, k: int) -> float:
+        """Of a weight [N, K] as our ``linear`` takes it, without padding."""
+        return self.dtype.itemsize * n * k
+
     @abstractmethod
     def array(self, tensor: torch.Tensor) -> Any:
         """The same memory as our ops take it."""

@@ -19,8 +19,8 @@ from bench.device import Device
 Tensor = torch.Tensor
 
 EPS = 1e-12
-ALLOWED_DIFFERENCE = {"float32": 1e-4, "float16": 5e-3, "bfloat16": 3e-2}
-"""Relative L2 between two results: far above a few roundings to the dtype, far below a wrong kernel."""
+ALLOWED_DIFFERENCE = {"float32": 1e-4, "float16": 5e-3, "bfloat16": 3e-2, "int16": 2e-3, "int8": 0.05}
+"""Relative L2 between two results: far above a rounding of all operands to the dtype, far below a wrong kernel."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class _Weights:
 
     def __init__(self, device: Device, n: int, k: int) -> None:
         self._device, self._shape = device, (n, k)
-        self.copies = device.rotation(device.dtype.itemsize * n * k)
+        self.copies = device.rotation(device.weight_bytes(n, k))
         self.plain: list[Tensor] = []
         self.ours: list[Any] = []
 
@@ -79,7 +79,7 @@ def _linear_contests(device: Device, model: str, tokens: tuple[int, ...]) -> Ite
                 f"{t}x{n}x{k}",
                 str(t),
                 flops=2.0 * t * n * k,
-                nbytes=item * (t * k + n * k + n) + written,
+                nbytes=item * (t * k + n) + device.weight_bytes(n, k) + written,
                 prepare=partial(_linear, device, case, weights),
             )
 

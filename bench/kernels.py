@@ -41,8 +41,10 @@ class Setting:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="auto: a GPU if there is one")
-    dtypes = ("float32", "bfloat16", "float16")
-    parser.add_argument("--dtype", choices=dtypes, help="by default float32 on the CPU, bfloat16 on a GPU")
+    dtypes = ("float32", "bfloat16", "float16", "int16", "int8")
+    parser.add_argument(
+        "--dtype", choices=dtypes, help="of weights, on a GPU of all; by default float32 on the CPU, bfloat16 on a GPU"
+    )
     parser.add_argument("--isa", default="", help="the CPU's instruction set; the best one by default")
     parser.add_argument("--threads", type=int, help="of the CPU; all processors by default")
     parser.add_argument("--filter", default="", help="only ops whose name and shape contain this")

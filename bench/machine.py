@@ -47,11 +47,11 @@ class Limits:
 
 
 def measure_limits(ops: _core.Ops, threads: int) -> Limits:
-    """Run small products and long sums, ours and torch's, and take the best of each."""
+    """Run small products, with weights of the ops' dtype, and long sums, ours and torch's; take the best of each."""
     return Limits(
         _peak_flops(ops, threads),
-        _peak_bandwidth(ops, threads),
-        f"the fastest product of cache-resident operands, ours or torch's, {threads} threads",
+        _peak_bandwidth(threads),
+        f"{ops.weight_dtype}: the fastest product of cache-resident operands, ours or torch's, {threads} threads",
         "the fastest sum or matrix-vector product over memory",
     )
 
@@ -74,12 +74,13 @@ def _peak_flops(ops: _core.Ops, threads: int) -> float:
     return best
 
 
-def _peak_bandwidth(ops: _core.Ops, threads: int) -> float:
+def _peak_bandwidth(threads: int) -> float:
     import torch
 
     size = _STREAM_CACHES * cache_bytes() // 4096 // 4
     matrix = np.random.default_rng(0).standard_normal((size, 4096), np.float32)
     stream, vector = torch.from_numpy(matrix), torch.ones(4096)
+    ops = _core.Ops()
     packed = _core.PackedWeight(ops, matrix)
     row, out = np.ones((1, 4096), np.float32), np.empty((1, size), np.float32)
     calls = (

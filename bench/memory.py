@@ -12,7 +12,7 @@ from bench.machine import ROOT
 from bench.report import Table
 
 WORKS = "load,1x512,8x512"
-LIBRARIES = ("albert_fast", "transformers")
+CONTESTANTS = "albert_fast,albert_fast bfloat16,albert_fast int16,albert_fast int8,transformers"
 COLUMNS = (
     "library",
     "work",
@@ -30,6 +30,7 @@ COLUMNS = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
     parser.add_argument("--model", default="albert-xxlarge-v2", help="a published size, or tiny")
+    parser.add_argument("--contestants", default=CONTESTANTS, help="a library and a dtype each, comma separated")
     parser.add_argument("--works", default=WORKS, help="load or COUNTxLENGTH, comma separated")
     parser.add_argument("--threads", type=int, help="all processors by default")
 
@@ -40,7 +41,7 @@ def run(options: argparse.Namespace) -> list[Table]:
     with tempfile.TemporaryDirectory() as folder:
         _child("prepare", options.model, folder)
         for work in options.works.split(","):
-            for library in LIBRARIES:
+            for library in options.contestants.split(","):
                 print(f"bench: {library} {work}", file=sys.stderr)
                 arguments = (library, folder, work, str(options.threads or 0))
                 _add(table, library, work, json.loads(_child("measure", *arguments)))

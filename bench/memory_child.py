@@ -1,7 +1,7 @@
 """What ``bench memory`` runs in a process of its own: prints one line of JSON.
 
 python -m bench.memory_child prepare MODEL FOLDER
-python -m bench.memory_child measure LIBRARY FOLDER WORK THREADS
+python -m bench.memory_child measure "LIBRARY [DTYPE]" FOLDER WORK THREADS
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -68,12 +69,12 @@ def _kilobytes(path: str, field: str) -> int:
     raise RuntimeError(f"{path} has no {field}; memory is measured on Linux only")
 
 
-def load_ours(model: str | Path, threads: int) -> tuple[Runner, int]:
+def load_ours(model: str | Path, threads: int, dtype: str) -> tuple[Runner, int]:
     """A function that runs a batch, and the bytes of the weights."""
     from albert_fast import load
     from albert_fast.batching import RaggedBatch
 
-    ours = load(model)
+    ours = load(model, device="cpu", dtype=dtype)
 
     def run(lengths: tuple[int, ...]) -> object:
         rng = np.random.default_rng(0)
@@ -84,7 +85,7 @@ def load_ours(model: str | Path, threads: int) -> tuple[Runner, int]:
     return run, ours.weights.nbytes
 
 
-def load_transformers(model: str | Path, threads: int) -> tuple[Runner, int]:
+def load_transformers(model: str | Path, threads: int, dtype: str) -> tuple[Runner, int]:
     """The same for transformers' ``AlbertModel``; sequences are of equal lengths, so nothing is padded."""
     import torch
     from transformers import AlbertModel
@@ -93,6 +94,8 @@ def load_transformers(model: str | Path, threads: int) -> tuple[Runner, int]:
     from bench.twins import preset, random_pretraining
 
     set_threads(threads or None)
+    if dtype != "float32":
+        raise ValueError(f"transformers in {dtype} is not among the contestants")
     theirs: Any
     if isinstance(model, Path):
         theirs = AlbertModel.from_pretrained(model, attn_implementation="sdpa").eval()
@@ -112,13 +115,14 @@ LOADERS = {"albert_fast": load_ours, "transformers": load_transformers}
 
 def measure(library: str, folder: Path, work: str, threads: int) -> dict[str, Any]:
     """Load, and run the work if it is more than that; bytes and seconds."""
-    loader = LOADERS[library]
-    loader("random:tiny", threads)[0](_TINY_LENGTHS)
+    name, _, dtype = library.partition(" ")
+    loader = partial(LOADERS[name], threads=threads, dtype=dtype or "float32")
+    loader("random:tiny")[0](_TINY_LENGTHS)
     gc.collect()
     baseline, file_baseline = anonymous(), file_backed()
     with Peak() as peak:
         started = time.perf_counter()
-        run, weights = loader(folder, threads)
+        run, weights = loader(folder)
         loaded = time.perf_counter()
         result = run(sequence_lengths(work)) if work != "load" else None
         finished = time.perf_counter()

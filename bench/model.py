@@ -63,14 +63,16 @@ def run(options: argparse.Namespace) -> list[Table]:
     ours = {dtype: load(options.model, device="cpu", dtype=dtype) for dtype in dtypes}
     exact = ours.get("float32") or load(options.model, device="cpu", dtype="float32")
     arena = Arena(ours, twin(exact), names, threads)
-    limits = measure_limits(_core.Ops(), threads)
+    limits = {
+        d: measure_limits(_core.Ops("", d), threads) for d in dict.fromkeys(("float32", *dtypes)) if d != "bfloat16"
+    }
     title = f"{options.model} ({', '.join(dtypes)}) against {', '.join(names)}, {threads} threads"
-    table = Table(title, COLUMNS, notes=[limits.note()])
+    table = Table(title, COLUMNS, notes=[limit.note() for limit in limits.values()])
     for case, lengths in cases.items():
         print(f"bench: {case}", file=sys.stderr)
         result = arena.measure(case, lengths, options.rounds)
         table.failures += result.failures()
-        _add_rows(table, result, flops(exact.config, lengths), limits)
+        _add_rows(table, result, flops(exact.config, lengths), arena.limits(limits))
     table.notes += _notes(options.rounds)
     return [table]
 
@@ -86,8 +88,8 @@ def _parse_dtypes(text: str) -> tuple[str, ...]:
 def _notes(rounds: int) -> list[str]:
     return [
         f"transformers computes with sdpa in float32; {versions()}. Differences are those to transformers, of the"
-        " tokens' hidden states, the relative one in L2. The limit is that of float32 products, so what multiplies"
-        " integers has no share of it.",
+        " tokens' hidden states, the relative one in L2. The limit is that of products in the contestant's dtype"
+        " (of float32 where it multiplies floats); peers in int8 have their own instructions, and no share of it.",
         f"Medians of {rounds} rounds; the ratio is the median of the ratios of rounds. All are given the same padded"
         " ids and mask, `mixed` being 16 texts of 12 to 125 tokens. Tokens and operations count what is not padding.",
     ]
@@ -102,7 +104,6 @@ class Result:
     times: Times
     differences: dict[str, tuple[float, float]]  # to transformers: largest, relative in L2
     allowed: dict[str, float]  # relative difference of those whose is checked
-    in_float: frozenset[str]  # those that multiply floats
 
     @property
     def tokens(self) -> int:
@@ -138,10 +139,14 @@ class Arena:
         exact = [peer.name for peer in peers if peer.exact]
         self._allowed = {_name(dtype): ALLOWED_DIFFERENCE[dtype] for dtype in ours}
         self._allowed |= dict.fromkeys(exact, ALLOWED_DIFFERENCE["float32"])
-        self._in_float = frozenset([*exact, _name("float32"), _name("bfloat16")])
+        self._dtypes = {_name(dtype): dtype for dtype in ours} | dict.fromkeys(exact, "float32")
 
     def _run(self, model: Model, ids: Any, mask: Any) -> Any:
         return model.forward(ids, mask, num_threads=self._threads)[0]
+
+    def limits(self, of: dict[str, Limits]) -> dict[str, float]:
+        """Operations a second that the machine could do, by contestant; of bfloat16 weights those of float32."""
+        return {name: of.get(dtype, of["float32"]).flops for name, dtype in self._dtypes.items()}
 
     def measure(self, case: str, lengths: tuple[int, ...], rounds: int) -> Result:
         """Compare what all compute, then let them take turns."""
@@ -153,18 +158,18 @@ class Arena:
             rows = np.asarray(contestant(ids, mask))[attended]
             differences[name] = float(np.abs(rows - expected).max()), rel_l2(rows, expected)
         calls = {name: partial(contestant, ids, mask) for name, contestant in self._contestants.items()}
-        return Result(case, lengths, interleave(calls, rounds), differences, self._allowed, self._in_float)
+        return Result(case, lengths, interleave(calls, rounds), differences, self._allowed)
 
 
 def _name(dtype: str) -> str:
     return f"albert_fast {dtype}"
 
 
-def _add_rows(table: Table, result: Result, work: float, limits: Limits) -> None:
+def _add_rows(table: Table, result: Result, work: float, limits: dict[str, float]) -> None:
     first = next(iter(result.times))
     for name, samples in result.times.items():
         seconds = median(samples)
-        share = percent(work / seconds / limits.flops) if name in result.in_float else "-"
+        share = percent(work / seconds / limits[name]) if name in limits else "-"
         table.add(
             result.case,
             result.tokens,

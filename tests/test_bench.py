@@ -113,7 +113,9 @@ def test_what_cannot_be_timed_is_refused(bench, capsys, monkeypatch):
     assert re.search(r"torch .* sees no GPU; .*kernels --static", refused("--device", "cuda"))
     monkeypatch.setattr(device._core, "cuda_backend_path", lambda: "/build/emulated.so")
     assert re.search(r"emulated.so, .* emulator times mean nothing; .*kernels --static", refused("--device", "cuda"))
-    assert "dtype: got 'float16' on the CPU, expected 'float32'" in refused("--device", "cpu", "--dtype", "float16")
+    assert "dtype: got 'float16' on the CPU, expected one of 'float32', 'bfloat16', 'int16', 'int8'" in refused(
+        "--device", "cpu", "--dtype", "float16"
+    )
     assert "expected a file that ends in .svg or .png" in refused("--plot", "roofline.txt")
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     assert "pip install 'albert_fast[bench]'" in refused("--plot", "roofline.svg")
@@ -295,5 +297,5 @@ def test_run_as_a_module():
     command = (sys.executable, "-m", "bench", "--help")
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
     assert result.returncode == 0, result.stderr
-    for command_name in ("kernels", "model", "accuracy", "memory", "install", "resume"):
+    for command_name in ("kernels", "model", "scaling", "strassen", "accuracy", "memory", "install", "resume"):
         assert command_name in result.stdout

@@ -48,7 +48,7 @@ def test_model_takes_any_number_of_contestants(bench, capsys, tmp_path):
     for row in rows:
         assert (row["seconds / first"] == 1) == (row["contestant"] == everyone[0])
         assert row["tokens/s"] == pytest.approx(row["tokens"] / row["seconds"])
-        assert (row["of limit"] == "-") == ("int8" in row["contestant"])
+        assert (row["of limit"] == "-") == (row["contestant"] == "torch-int8")
     assert {row["relative difference"] for row in rows if row["contestant"] == "transformers"} == {0}
 
 
