@@ -12,7 +12,7 @@ from bench.machine import ROOT
 from bench.report import Table
 
 WORKS = "load,1x512,8x512"
-CONTESTANTS = "albert_fast,albert_fast bfloat16,albert_fast int16,albert_fast int8,transformers"
+CONTESTANTS = "albert_fast,transformers"
 COLUMNS = (
     "library",
     "work",
