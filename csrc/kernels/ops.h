@@ -7,8 +7,8 @@
 //
 // Two dtypes: `dtype` is that of everything stored, `sum_dtype` (fp32, or fp64 in a float64 table) that of what is
 // still to be summed or is handed out: residual sums, pooled rows, logits. They differ where dtype has 16 bits.
-// Packed weights may be of a third, `weight_dtype`: a CPU that has no 16-bit arithmetic still reads half the bytes when
-// they are bfloat16, and widens them, which is exact, on their way into a float32 product.
+// Packed weights may be of a third, `weight_dtype`, on a CPU: bfloat16 is read at half the bytes and widened, which is
+// exact, on its way into a float32 product; int16 and int8 are multiplied as integers, and `linear` quantises x for it.
 // Every pointer is memory of the table's device; sizes, and what says "host", are known to the host.
 #pragma once
 
