@@ -47,9 +47,10 @@ def load(
             transformers ALBERT, or ``random:NAME`` for random weights in the shape of a published model.
         dtype: of weights and activations. On the CPU ``"float32"``; ``"bfloat16"`` for weights of half the size, which
             are widened exactly and computed with in float32; ``"int16"`` for products of 13-bit integers, faster
-            and of the same size, at an error of some 3e-4 a product; or ``"float64"`` for checking (slow, portable
-            kernels). On CUDA ``"bfloat16"`` or ``"float16"`` on tensor cores, or ``"float32"`` for checking. Sums,
-            LayerNorm and softmax are float32 in all of them. ``"auto"``: float32 on the CPU, bfloat16 on CUDA.
+            and of the same size, at an error of some 3e-4 a product; ``"int8"``, a quarter of the size and faster
+            still, at 1e-2 a product (docs/numbers.md says when not to); or ``"float64"`` for checking (slow,
+            portable kernels). On CUDA ``"bfloat16"`` or ``"float16"`` on tensor cores, or ``"float32"`` for checking.
+            Sums, LayerNorm and softmax are float32 in all of them. ``"auto"``: float32 on the CPU, bfloat16 on CUDA.
         device: ``"cpu"``, ``"cuda"`` (torch's current device, or the first), or ``"auto"``: CUDA if it is there and
             its kernels take the model.
         tokenizer: used instead of the one that belongs to the model.
