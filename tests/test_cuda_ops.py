@@ -13,7 +13,8 @@ import pytest
 import torch
 from cases import CUDA_ATTENTION, CUDA_LINEAR, CUDA_ROWS, AttentionCase, LinearCase, RowsCase
 from conftest import CudaDevice
-from test_ops import ACTIVATIONS, EPS, distance, torch_attention, torch_linear
+from op_checks import ACTIVATIONS, distance, torch_linear
+from test_ops import EPS, torch_attention
 from tolerance import FORWARD
 from torch.nn import functional as F
 
