@@ -267,10 +267,13 @@ def test_states_of_different_encoders(model: Model, folder: Path) -> None:
 
 
 def test_dtypes_a_device_does_not_have(usable: CudaDevice, folder: Path) -> None:
-    with pytest.raises(InvalidInputError, match=r"^dtype: got 'float64' for CUDA, expected 'float32', 'bfloat16' or"):
-        load(folder, device="cuda", dtype="float64")
+    for dtype in ("float64", "int16", "int8"):
+        refused = rf"^dtype: got '{dtype}' for CUDA, expected 'float32', 'bfloat16' or"
+        with pytest.raises(InvalidInputError, match=refused):
+            load(folder, device="cuda", dtype=dtype)
     with pytest.raises(
-        InvalidInputError, match=r"^dtype: got 'float16'.*, expected 'float32', 'bfloat16' or 'float64'"
+        InvalidInputError,
+        match=r"^dtype: got 'float16'.*, expected 'float32', 'bfloat16', 'int16', 'int8' or 'float64'",
     ):
         load(folder, device="cpu", dtype="float16")
 
