@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Collection
 from pathlib import Path
 
+import numpy as np
+
+from albert_fast.batching import RaggedBatch
 from albert_fast.config import AlbertConfig
+from albert_fast.errors import InvalidInputError
 
 sys.path.append(str(Path(__file__).resolve().parent.parent / "tests"))
 
@@ -64,3 +69,19 @@ def sequence_lengths(case: str) -> tuple[int, ...]:
     if not (cross and count.isdecimal() and length.isdecimal() and int(count) and int(length)):
         raise ValueError(f"case: got {case!r}, expected COUNTxLENGTH or 'mixed'")
     return (int(length),) * int(count)
+
+
+def parse_choices(option: str, text: str, known: Collection[str]) -> tuple[str, ...]:
+    """``"a,b"`` as names, each once and each known; else ``InvalidInputError`` that names the option."""
+    names = tuple(dict.fromkeys(text.split(",")))
+    for name in names:
+        if name not in known:
+            raise InvalidInputError(f"{option}: got {name!r}, expected some of {', '.join(known)}")
+    return names
+
+
+def random_batch(vocab_size: int, lengths: tuple[int, ...]) -> RaggedBatch:
+    """Sequences of these lengths, of random tokens and one type."""
+    rng = np.random.default_rng(0)
+    rows = [rng.integers(5, vocab_size, n).tolist() for n in lengths]
+    return RaggedBatch.from_sequences([(ids, [0] * len(ids)) for ids in rows])

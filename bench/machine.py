@@ -7,6 +7,7 @@ import platform
 import re
 import subprocess
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -74,6 +75,7 @@ def _peak_flops(ops: _core.Ops, threads: int) -> float:
     return best
 
 
+@cache
 def _peak_bandwidth(threads: int) -> float:
     import torch
 

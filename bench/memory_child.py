@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.cases import sequence_lengths
+from bench.cases import random_batch, sequence_lengths
 
 _SAMPLE_SECONDS = 0.001
 _TINY_LENGTHS = (16,) * 4
@@ -72,14 +72,11 @@ def _kilobytes(path: str, field: str) -> int:
 def load_ours(model: str | Path, threads: int, dtype: str) -> tuple[Runner, int]:
     """A function that runs a batch, and the bytes of the weights."""
     from albert_fast import load
-    from albert_fast.batching import RaggedBatch
 
     ours = load(model, device="cpu", dtype=dtype)
 
     def run(lengths: tuple[int, ...]) -> object:
-        rng = np.random.default_rng(0)
-        rows = [rng.integers(5, ours.config.vocab_size, n).tolist() for n in lengths]
-        batch = RaggedBatch.from_sequences([(ids, [0] * len(ids)) for ids in rows])
+        batch = random_batch(ours.config.vocab_size, lengths)
         return ours.encode_ragged(batch.tokens, batch.cu_seqlens, num_threads=threads or None)
 
     return run, ours.weights.nbytes

@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from albert_fast import _core, load
-from albert_fast.errors import InvalidInputError
 from albert_fast.numbers import rel_l2
-from bench.cases import sequence_lengths
+from bench.cases import parse_choices, sequence_lengths
 from bench.machine import Limits, measure_limits, set_threads
-from bench.peers import NAMES, TorchPeer, build, parse_names, versions
+from bench.peers import NAMES, TorchPeer, build, versions
 from bench.report import Table, percent
 from bench.timing import Times, interleave, ratio
 from bench.twins import flops, twin
@@ -57,8 +56,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> list[Table]:
     """One row for each case and contestant."""
     cases = {case: sequence_lengths(case) for case in options.cases.split(",")}
-    names = parse_names(options.against)
-    dtypes = _parse_dtypes(options.dtype)
+    names = parse_choices("against", options.against, NAMES)
+    dtypes = parse_choices("dtype", options.dtype, ALLOWED_DIFFERENCE)
     threads = set_threads(options.threads)
     ours = {dtype: load(options.model, device="cpu", dtype=dtype) for dtype in dtypes}
     exact = ours.get("float32") or load(options.model, device="cpu", dtype="float32")
@@ -75,14 +74,6 @@ def run(options: argparse.Namespace) -> list[Table]:
         _add_rows(table, result, flops(exact.config, lengths), arena.limits(limits))
     table.notes += _notes(options.rounds)
     return [table]
-
-
-def _parse_dtypes(text: str) -> tuple[str, ...]:
-    dtypes = tuple(dict.fromkeys(text.split(",")))
-    for dtype in dtypes:
-        if dtype not in ALLOWED_DIFFERENCE:
-            raise InvalidInputError(f"dtype: got {dtype!r}, expected some of {', '.join(ALLOWED_DIFFERENCE)}")
-    return dtypes
 
 
 def _notes(rounds: int) -> list[str]:

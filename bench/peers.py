@@ -25,7 +25,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from albert_fast.errors import InvalidInputError, MissingDependencyError
+from albert_fast.errors import MissingDependencyError
 from bench.machine import find_version
 
 Array = np.ndarray[Any, Any]
@@ -184,15 +184,6 @@ _BUILDERS: dict[str, Callable[[_Workshop, str], Peer]] = {
     "onnxruntime-int8": _Workshop.onnxruntime_int8,
 }
 NAMES = tuple(_BUILDERS)
-
-
-def parse_names(text: str) -> tuple[str, ...]:
-    """``"transformers,openvino"`` as names, each one known; else ``InvalidInputError``."""
-    names = tuple(dict.fromkeys(text.split(",")))
-    for name in names:
-        if name not in _BUILDERS:
-            raise InvalidInputError(f"against: got {name!r}, expected some of {', '.join(NAMES)}")
-    return names
 
 
 def build(names: Iterable[str], theirs: Any, threads: int) -> list[Peer]:

@@ -7,11 +7,8 @@ import sys
 from functools import partial
 from statistics import median
 
-import numpy as np
-
 from albert_fast import _core, load
-from albert_fast.batching import RaggedBatch
-from bench.cases import sequence_lengths
+from bench.cases import random_batch, sequence_lengths
 from bench.report import Table
 from bench.timing import interleave
 
@@ -55,13 +52,7 @@ def run(options: argparse.Namespace) -> list[Table]:
 def _measure(table: Table, options: argparse.Namespace, dtype: str, threads: int) -> None:
     model = load(options.model, device="cpu", dtype=dtype)
     cases = options.cases.split(",")
-    rng = np.random.default_rng(0)
-
-    def batch(case: str) -> RaggedBatch:
-        rows = [rng.integers(5, model.config.vocab_size, n).tolist() for n in sequence_lengths(case)]
-        return RaggedBatch.from_sequences([(ids, [0] * len(ids)) for ids in rows])
-
-    batches = {case: batch(case) for case in cases}
+    batches = {case: random_batch(model.config.vocab_size, sequence_lengths(case)) for case in cases}
     runs = [(cases[0], 1), *((case, threads) for case in cases)]
     calls = {
         f"{case} {count}": partial(
