@@ -168,7 +168,16 @@ class Ops:
         stream: int = 0,
     ) -> None: ...
     def attention(
-        self, qkv: Any, cu_seqlens: Ints, num_heads: int, *, out: Any, num_threads: int | None = None, stream: int = 0
+        self,
+        qkv: Any,
+        cu_seqlens: Ints,
+        num_heads: int,
+        *,
+        out: Any,
+        lse: Any = None,
+        dropout: tuple[float, int, int] | None = None,
+        num_threads: int | None = None,
+        stream: int = 0,
     ) -> None: ...
     def embed(
         self,
@@ -191,3 +200,123 @@ class Ops:
         self, x: Any, cu_seqlens: Ints, pooling: str, *, out: Any, num_threads: int | None = None, stream: int = 0
     ) -> None: ...
     def l2_normalize(self, x: Any, *, num_threads: int | None = None, stream: int = 0) -> None: ...
+    def activate(
+        self,
+        x: Any,
+        activation: str,
+        *,
+        out: Any,
+        num_threads: int | None = None,
+        stream: int = 0,
+    ) -> None: ...
+    def activate_grad(
+        self,
+        x: Any,
+        dy: Any,
+        activation: str,
+        *,
+        dx: Any,
+        y: Any = None,
+        num_threads: int | None = None,
+        stream: int = 0,
+    ) -> None: ...
+    def linear_input_grad(
+        self,
+        dy: Any,
+        weight: Any,
+        residual: Any = None,
+        *,
+        dx: Any,
+        num_threads: int | None = None,
+        stream: int = 0,
+    ) -> None: ...
+    def linear_weight_grad(
+        self,
+        dy: Any,
+        x: Any,
+        *,
+        dweight: Any,
+        dbias: Any = None,
+        accumulate: bool = False,
+        num_threads: int | None = None,
+        stream: int = 0,
+    ) -> None: ...
+    def layer_norm_grad(
+        self,
+        x: Any,
+        gamma: Any,
+        eps: float,
+        dy: Any,
+        *,
+        dx: Any,
+        dgamma: Any,
+        dbeta: Any,
+        accumulate: bool = False,
+        num_threads: int | None = None,
+        stream: int = 0,
+    ) -> None: ...
+    def attention_grad(
+        self,
+        qkv: Any,
+        cu_seqlens: Ints,
+        num_heads: int,
+        out: Any,
+        lse: Any,
+        dout: Any,
+        *,
+        dqkv: Any,
+        dropout: tuple[float, int, int] | None = None,
+        num_threads: int | None = None,
+        stream: int = 0,
+    ) -> None: ...
+    def embed_grad(
+        self,
+        tokens: Ints,
+        positions: Ints,
+        token_types: Ints,
+        word: Any,
+        position: Any,
+        token_type: Any,
+        gamma: Any,
+        eps: float,
+        dy: Any,
+        *,
+        dsum: Any,
+        dgamma: Any,
+        dbeta: Any,
+        accumulate: bool = False,
+        num_threads: int | None = None,
+        stream: int = 0,
+    ) -> None: ...
+    def scatter_add(
+        self,
+        x: Any,
+        order: Ints,
+        starts: Ints,
+        targets: Ints,
+        *,
+        out: Any,
+        num_threads: int | None = None,
+        stream: int = 0,
+    ) -> None: ...
+    def apply_dropout(
+        self,
+        x: Any,
+        dropout: tuple[float, int, int] | None,
+        residual: Any = None,
+        *,
+        out: Any,
+        num_threads: int | None = None,
+        stream: int = 0,
+    ) -> None: ...
+    def cross_entropy(
+        self,
+        logits: Any,
+        labels: Ints,
+        *,
+        scale: float,
+        losses: Any,
+        dlogits: Any,
+        num_threads: int | None = None,
+        stream: int = 0,
+    ) -> None: ...

@@ -119,8 +119,8 @@ Matrix Arguments::matrix(const char* name, const py::object& array, DType dtype,
   return {raw.data, raw.shape[0], raw.shape[1], raw.shape[1]};
 }
 
-const void* Arguments::vector(const char* name, const py::object& array, int64_t size) {
-  const Raw raw = checked(name, array, ops_.dtype, 1);
+void* Arguments::vector(const char* name, const py::object& array, DType dtype, int64_t size) {
+  const Raw raw = checked(name, array, dtype, 1);
   if (raw.shape[0] != size) {
     throw InvalidInputError(std::string(name) + ": got " + raw.describe() + ", expected " + std::to_string(size) +
                             " entries");

@@ -24,8 +24,11 @@ class Arguments {
     return matrix(name, array, ops_.dtype, rows, cols);
   }
 
-  /// A C-contiguous [size] of the table's dtype.
-  const void* vector(const char* name, const py::object& array, int64_t size);
+  /// A C-contiguous [size], of the table's dtype unless another is asked for.
+  void* vector(const char* name, const py::object& array, DType dtype, int64_t size);
+  const void* vector(const char* name, const py::object& array, int64_t size) {
+    return vector(name, array, ops_.dtype, size);
+  }
 
  private:
   struct Raw {

@@ -3,7 +3,6 @@
 
 #include <pybind11/stl.h>
 
-#include <algorithm>
 #include <memory>
 #include <optional>
 #include <utility>
@@ -13,52 +12,12 @@
 #include "bindings/arrays.h"
 #include "bindings/backends.h"
 #include "bindings/module.h"
+#include "bindings/py_ops.h"
 #include "bindings/run.h"
 #include "engine/convert.h"
-#include "engine/device_buffer.h"
 
 namespace albert_fast::bindings {
 namespace {
-
-using Threads = std::optional<int64_t>;
-
-/// The ops of one backend and dtype, with scratch memory that lives as long.
-class PyOps {
- public:
-  PyOps(const std::string& isa, const std::string& dtype, const std::string& device)
-      : ops(find_ops(device, isa, parse_dtype(dtype))), scratch_(ops), ints_(ops) {}
-
-  const Ops& ops;
-
-  /// Filled with NaN whenever it grows, so that an op that reads what it did not write shows it.
-  Scratch scratch(size_t bytes, Stream stream) {
-    if (bytes > scratch_.bytes()) {
-      scratch_.reserve(bytes);
-      const std::vector<char> poison(bytes, '\xff');
-      ops.upload(scratch_.data(), poison.data(), bytes, stream);
-    }
-    return {scratch_.data(), bytes};
-  }
-
-  /// Host arrays of integers where the ops can read them, one after the other.
-  std::vector<const int32_t*> upload(const std::vector<std::pair<const int32_t*, int64_t>>& arrays, Stream stream) {
-    int64_t total = 0;
-    for (const auto& [data, count] : arrays) total += count;
-    ints_.reserve(total * sizeof(int32_t));
-    auto* place = reinterpret_cast<int32_t*>(ints_.data());
-    std::vector<const int32_t*> places;
-    for (const auto& [data, count] : arrays) {
-      ops.upload(place, data, count * sizeof(int32_t), stream);
-      places.push_back(place);
-      place += count;
-    }
-    return places;
-  }
-
- private:
-  DeviceBuffer scratch_;
-  DeviceBuffer ints_;
-};
 
 /// A weight matrix [N, K] in packed form.
 class PackedWeight {
@@ -93,14 +52,6 @@ class PackedWeight {
   int64_t rows;
   int64_t cols;
 };
-
-Activation parse_activation(const std::string& name) {
-  if (name == "none") return Activation::kNone;
-  if (name == "gelu_new") return Activation::kGeluTanh;
-  if (name == "gelu") return Activation::kGeluErf;
-  if (name == "tanh") return Activation::kTanh;
-  throw InvalidInputError("activation: got '" + name + "', expected 'none', 'gelu_new', 'gelu' or 'tanh'");
-}
 
 void linear(PyOps& self, const py::object& x, const py::object& weight, const py::object& bias,
             const std::string& activation, const py::object& residual, const py::object& out, Threads threads,
@@ -143,20 +94,9 @@ void layer_norm(PyOps& self, const py::object& x, const py::object& gamma, const
   run(self.ops, how, [&](Stream on) { self.ops.layer_norm(op, on); });
 }
 
-/// cu_seqlens as ops take it, once its entries are known to lie in [0, rows] and to ascend.
-const int32_t* checked_cu_seqlens(const py::array& cu_seqlens, int64_t rows) {
-  const int64_t sequences = sequences_of(cu_seqlens);
-  const int32_t* data = as_ints("cu_seqlens", cu_seqlens);
-  bool valid = data[0] == 0 && data[sequences] == rows;
-  for (int64_t b = 0; b < sequences; ++b) valid = valid && data[b] <= data[b + 1];
-  if (!valid) {
-    throw InvalidInputError("cu_seqlens: got entries that do not ascend from 0 to " + std::to_string(rows));
-  }
-  return data;
-}
-
 void attention(PyOps& self, const py::object& qkv, const py::array& cu_seqlens, int64_t num_heads,
-               const py::object& out, Threads threads, uintptr_t stream) {
+               const py::object& out, const py::object& lse, const PyDropout& dropout, Threads threads,
+               uintptr_t stream) {
   const How how{threads, stream};
   Arguments arguments(self.ops, how);
   const Matrix y = arguments.matrix("out", out);
@@ -167,25 +107,15 @@ void attention(PyOps& self, const py::object& qkv, const py::array& cu_seqlens, 
   const Matrix x = arguments.matrix("qkv", qkv, y.rows, 3 * y.cols);
   const int32_t* offsets = checked_cu_seqlens(cu_seqlens, y.rows);
   const int64_t sequences = sequences_of(cu_seqlens);
-  int64_t longest = 0;
-  for (int64_t b = 0; b < sequences; ++b) longest = std::max<int64_t>(longest, offsets[b + 1] - offsets[b]);
+  const int64_t longest = longest_of(offsets, sequences);
   Attention op{x, nullptr, sequences, longest, num_heads, y.cols / num_heads, y, {}};
+  op.lse = lse.is_none() ? nullptr : arguments.matrix("lse", lse, self.ops.sum_dtype, y.rows, num_heads).data;
+  op.dropout = parse_dropout(dropout);
   run(self.ops, how, [&](Stream on) {
     op.cu_seqlens = self.upload({{offsets, sequences + 1}}, on)[0];
     op.scratch = self.scratch(self.ops.attention_scratch(longest, op.head_dim, on), on);
     self.ops.attention(op, on);
   });
-}
-
-/// int32 [size], every entry in [low, high).
-const int32_t* checked_ints(const char* name, const py::array& array, int64_t size, int64_t low, int64_t high) {
-  const int32_t* data = as_ints(name, array, size);
-  for (int64_t i = 0; i < size; ++i) {
-    if (data[i] >= low && data[i] < high) continue;
-    throw InvalidInputError(std::string(name) + ": got " + std::to_string(data[i]) + " at index " + std::to_string(i) +
-                            ", expected an integer in " + std::to_string(low) + ".." + std::to_string(high - 1));
-  }
-  return data;
 }
 
 void embed(PyOps& self, const py::array& tokens, const py::array& positions, const py::array& token_types,
@@ -260,12 +190,13 @@ void register_ops(py::module_& m) {
   const auto none = py::none();
   const auto threads = py::arg("num_threads") = none;
   const auto stream = py::arg("stream") = 0;
-  py::class_<PyOps>(
+  py::class_<PyOps> ops(
       m, "Ops",
       "The ops of kernels/ops.h for one backend and dtype; `out` is overwritten. Arrays are NumPy's on the "
-      "CPU and have DLPack on CUDA, integers are always NumPy's.")
-      .def(py::init<const std::string&, const std::string&, const std::string&>(), py::arg("isa") = "",
-           py::arg("dtype") = "float32", py::arg("device") = "cpu")
+      "CPU and have DLPack on CUDA, integers are always NumPy's.");
+  register_training_ops(ops);
+  ops.def(py::init<const std::string&, const std::string&, const std::string&>(), py::arg("isa") = "",
+          py::arg("dtype") = "float32", py::arg("device") = "cpu")
       .def_property_readonly("name", [](const PyOps& self) { return self.ops.name; })
       .def_property_readonly("dtype", [](const PyOps& self) { return name_of(self.ops.dtype); })
       .def_property_readonly("weight_dtype", [](const PyOps& self) { return name_of(self.ops.weight_dtype); })
@@ -283,7 +214,7 @@ void register_ops(py::module_& m) {
       .def("layer_norm", &layer_norm, py::arg("x"), py::arg("gamma"), py::arg("beta"), py::arg("eps"), py::kw_only(),
            py::arg("out"), threads, stream)
       .def("attention", &attention, py::arg("qkv"), py::arg("cu_seqlens"), py::arg("num_heads"), py::kw_only(),
-           py::arg("out"), threads, stream)
+           py::arg("out"), py::arg("lse") = none, py::arg("dropout") = none, threads, stream)
       .def("embed", &embed, py::arg("tokens"), py::arg("positions"), py::arg("token_types"), py::arg("word"),
            py::arg("position"), py::arg("token_type"), py::arg("gamma"), py::arg("beta"), py::arg("eps"), py::kw_only(),
            py::arg("out"), threads, stream)

@@ -12,6 +12,7 @@
 // Every pointer is memory of the table's device; sizes, and what says "host", are known to the host.
 #pragma once
 
+#include "kernels/training_ops.h"
 #include "kernels/types.h"
 
 namespace albert_fast {
@@ -64,6 +65,11 @@ struct Attention {
   int64_t head_dim;
   Matrix out;       // out [T, H]
   Scratch scratch;  // attention_scratch(max_seqlen, head_dim) bytes
+
+  // For training. Dropout takes numbers of softmax away (Vaswani et al. 2017, section 5.4): that of query row t, head h
+  // and the key at place j of its sequence is number (t num_heads + h) 2^16 + j of the stream.
+  void* lse = nullptr;  // out [T, num_heads], of sum_dtype, or null: log(sum(exp(scores))) over the keys
+  Dropout dropout;
 };
 
 /// out[i] = x[rows[i]], or zeros where rows[i] is negative.
@@ -156,6 +162,24 @@ struct Ops {
   void (*l2_normalize)(const L2Normalize&, Stream);
   void (*pack_weight)(const PackWeight&, Stream);      // null if weight_form is plain
   void (*unpack_weight)(const UnpackWeight&, Stream);  // the same
+
+  // Training, kernels/training_ops.h.
+  size_t (*linear_input_grad_scratch)(int64_t num_tokens, int64_t rows, int64_t cols, Stream stream);
+  size_t (*linear_weight_grad_scratch)(int64_t num_tokens, int64_t rows, int64_t cols, Stream stream);
+  size_t (*layer_norm_grad_scratch)(int64_t num_tokens, int64_t cols, Stream stream);
+  size_t (*attention_grad_scratch)(int64_t num_tokens, int64_t max_seqlen, int64_t num_heads, int64_t head_dim,
+                                   Stream stream);
+
+  void (*activate)(const Activate&, Stream);
+  void (*activate_grad)(const ActivateGrad&, Stream);
+  void (*linear_input_grad)(const LinearInputGrad&, Stream);
+  void (*linear_weight_grad)(const LinearWeightGrad&, Stream);
+  void (*layer_norm_grad)(const LayerNormGrad&, Stream);
+  void (*attention_grad)(const AttentionGrad&, Stream);
+  void (*embed_grad)(const EmbedGrad&, Stream);
+  void (*scatter_add)(const ScatterAdd&, Stream);
+  void (*apply_dropout)(const ApplyDropout&, Stream);
+  void (*cross_entropy)(const CrossEntropy&, Stream);
 };
 
 }  // namespace albert_fast

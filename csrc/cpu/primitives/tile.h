@@ -11,6 +11,7 @@
 #pragma once
 
 #include "cpu/primitives/simd.h"
+#include "kernels/types.h"
 
 namespace albert_fast::cpu::ALBERT_FAST_VARIANT {
 
@@ -31,9 +32,6 @@ inline constexpr int64_t kDepthBlock = 256;
 
 /// Into the second level of cache: the first has the panel and the tile in use.
 inline constexpr int kFetchLocality = 2;
-
-/// Whether a product starts c or, for a later block of k, is added to it.
-enum class Into { kOverwrite, kAdd };
 
 /// Memory that is read next, asked for line by line while a product runs: `share` of `shares` equal parts of the
 /// `bytes` at `panel`, in `steps`, so that the tiles that use one panel fetch the next between them, evenly, and
