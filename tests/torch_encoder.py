@@ -24,7 +24,9 @@ def random_parameters(
         for name in LAYER_PARAMETERS:
             matrix = name.endswith("weight") and "norm" not in name.lower()
             shape = [sizes[axis] for axis in SHAPES.get(name, ("h", "h") if matrix else ("h",))]
-            tensor = torch.randn(shape, generator=generator, dtype=torch.float64) * (shape[-1] ** -0.5 if matrix else 0.1)
+            tensor = torch.randn(shape, generator=generator, dtype=torch.float64) * (
+                shape[-1] ** -0.5 if matrix else 0.1
+            )
             if not matrix and name.endswith("weight"):
                 tensor += 1
             parameters.append(tensor.to(dtype).requires_grad_())

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from albert_fast.errors import InvalidInputError
 from albert_fast.training.engine import array, compute_dtype, how
+from albert_fast.training.once import Once
 from albert_fast.training.op_tables import ops_for
 
 
@@ -44,24 +45,29 @@ class EmbedFunction(torch.autograd.Function):
         ctx.save_for_backward(*tensors)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         """Gradients of the three tables, gamma and beta; rows that do not occur get zeros."""
         ids, *tensors = ctx.saved_tensors
-        tables, gamma = tensors[:3], tensors[3]
-        ops, grad = ops_for(gamma), grad.contiguous()
-        sums = getattr(torch, ops.sum_dtype)
-        dsum = grad.new_empty(grad.shape, dtype=sums)
-        dgamma, dbeta = gamma.new_empty(gamma.shape, dtype=sums), gamma.new_empty(gamma.shape, dtype=sums)
-        given = [array(t.contiguous()) for t in (*tables, gamma)]
-        outputs = {"dsum": array(dsum), "dgamma": array(dgamma), "dbeta": array(dbeta)}
-        ops.embed_grad(*ids.numpy(), *given, ctx.eps, array(grad), **outputs, **how(grad))
-        gradients = []
-        for row, table in zip(ids.numpy(), tables, strict=True):
-            gradient = table.new_zeros(table.shape, dtype=sums)
-            ops.scatter_add(array(dsum), *_scatter_plan(row), out=array(gradient), **how(grad))
-            gradients.append(gradient.to(table.dtype))
-        return (None, *gradients, dgamma.to(gamma.dtype), dbeta.to(gamma.dtype), None)
+        gradients = Once.apply(partial(_gradients, ctx.eps), grad, ids, *tensors)
+        return None, *gradients, None
+
+
+def _gradients(eps: float, grad: Tensor, ids: Tensor, *tensors: Tensor) -> tuple[Tensor, ...]:
+    """Of the three tables, gamma and beta."""
+    tables, gamma, grad = tensors[:3], tensors[3], grad.contiguous()
+    ops = ops_for(gamma)
+    sums = getattr(torch, ops.sum_dtype)
+    dsum = grad.new_empty(grad.shape, dtype=sums)
+    dnorm = [gamma.new_empty(gamma.shape, dtype=sums) for _ in range(2)]
+    given = [array(t.contiguous()) for t in (*tables, gamma)]
+    outputs = {"dsum": array(dsum), "dgamma": array(dnorm[0]), "dbeta": array(dnorm[1])}
+    ops.embed_grad(*ids.numpy(), *given, eps, array(grad), **outputs, **how(grad))
+    gradients = []
+    for row, table in zip(ids.numpy(), tables, strict=True):
+        gradient = table.new_zeros(table.shape, dtype=sums)
+        ops.scatter_add(array(dsum), *_scatter_plan(row), out=array(gradient), **how(grad))
+        gradients.append(gradient.to(table.dtype))
+    return (*gradients, *(part.to(gamma.dtype) for part in dnorm))
 
 
 def embed(

@@ -7,25 +7,29 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from albert_fast.errors import InvalidInputError
 from albert_fast.training.engine import Rows, array, compute_dtype, engine_of, how
+from albert_fast.training.once import Once
 from albert_fast.training.spec import LAYER_PARAMETERS, EncoderSpec, TrainingPolicy
 
 
 def forward_pass(
-    rows: Rows, hidden_states: Tensor, parameters: Sequence[Tensor], spec: EncoderSpec, keep_every: int, seed: int
-) -> tuple[Tensor, Tensor]:
-    """[B, S, H] after all layers, and what the backward pass needs of them."""
+    rows: Rows,
+    hidden_states: Tensor,
+    parameters: Sequence[Tensor],
+    saved: Tensor,
+    spec: EncoderSpec,
+    keep_every: int,
+    seed: int,
+) -> Tensor:
+    """[B, S, H] after all layers; into ``saved``, which has room for it, goes what the backward pass needs of them."""
     engine = engine_of(spec, parameters, keep_every)
     x = rows.take(hidden_states)
     y = torch.empty_like(x)
-    saved = x.new_empty(engine.saved_size(len(x)))
-    engine.forward(
-        array(x), rows.cu_seqlens, _arrays(parameters), out=array(y), saved=array(saved), seed=seed, **how(x)
-    )
-    return rows.put(y), saved
+    room = array(saved[: engine.saved_size(len(x))])
+    engine.forward(array(x), rows.cu_seqlens, _arrays(parameters), out=array(y), saved=room, seed=seed, **how(x))
+    return rows.put(y)
 
 
 def backward_pass(
@@ -41,6 +45,7 @@ def backward_pass(
     engine = engine_of(spec, parameters, policy.keep_every)
     dy = rows.take(grad)
     dx = torch.empty_like(dy)
+    room = array(saved[: engine.saved_size(len(dy))])
     chunk = max(1, min(policy.defer_bytes // max(1, engine.chunk_layer_bytes(len(dy))), len(spec.layers)))
     sets = len(parameters) // len(LAYER_PARAMETERS)
     gradients = dy.new_empty((sets, engine.gradient_size), dtype=getattr(torch, engine.gradient_dtype))
@@ -48,7 +53,7 @@ def backward_pass(
         array(dy),
         rows.cu_seqlens,
         _arrays(parameters),
-        array(saved),
+        room,
         seed=seed,
         chunk=chunk,
         dx=array(dx),
@@ -95,33 +100,42 @@ class AlbertEncoderFunction(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor]:
         """See the class."""
         rows = Rows(hidden_states, attention_mask)
-        return forward_pass(rows, hidden_states, parameters, spec, policy.keep_every, seed)
+        size = engine_of(spec, parameters, policy.keep_every).saved_size(int(rows.cu_seqlens[-1]))
+        saved = hidden_states.new_empty(size)
+        return forward_pass(rows, hidden_states, parameters, saved, spec, policy.keep_every, seed), saved
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
         """What backward needs; parameters are saved through torch, which notices if they are changed in between."""
-        _, attention_mask, ctx.seed, ctx.spec, ctx.policy, *parameters = inputs
+        hidden_states, attention_mask, ctx.seed, ctx.spec, ctx.policy, *parameters = inputs
         ctx.mark_non_differentiable(output[1])
         ctx.set_materialize_grads(False)
-        ctx.save_for_backward(attention_mask, output[1], *parameters)
+        ctx.save_for_backward(hidden_states, attention_mask, output[1], *parameters)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
         """Gradients of hidden_states and of every parameter."""
-        attention_mask, saved, *parameters = ctx.saved_tensors
+        hidden_states, attention_mask, saved, *parameters = ctx.saved_tensors
         grad = grads[0]
         if grad is None:
             return (None,) * (5 + len(parameters))
-        rows = Rows(grad, attention_mask)
-        dx, gradients = backward_pass(rows, grad, parameters, saved, ctx.spec, ctx.policy, ctx.seed)
+
+        def compute(
+            grad: Tensor, hidden_states: Tensor, attention_mask: Tensor | None, saved: Tensor, *parameters: Tensor
+        ) -> tuple[Tensor, Tensor]:
+            rows = Rows(grad, attention_mask)
+            return backward_pass(rows, grad, parameters, saved, ctx.spec, ctx.policy, ctx.seed)
+
+        dx, flat = Once.apply(compute, grad, hidden_states, attention_mask, saved, *parameters)
         offsets = engine_of(ctx.spec, parameters, ctx.policy.keep_every).gradient_offsets
-        return (dx, None, None, None, None, *split_gradients(gradients, parameters, offsets))
+        return (dx, None, None, None, None, *split_gradients(flat, parameters, offsets))
 
     @staticmethod
     def vmap(*_: Any) -> Any:
         """Refuses."""
-        raise InvalidInputError("vmap: got a batched call of the encoder, expected the batch as an axis of hidden_states")
+        raise InvalidInputError(
+            "vmap: got a batched call of the encoder, expected the batch as an axis of hidden_states"
+        )
 
 
 def run_encoder(
@@ -161,7 +175,7 @@ def run_encoder(
         from albert_fast.training.library import encoder
 
         seed = torch.randint(2**62, (1,)) if spec.has_dropout else torch.zeros(1, dtype=torch.int64)
-        y = encoder(x, attention_mask, seed, given, spec.to_json(), policy.keep_every, policy.defer_bytes)[0]
+        y = encoder(x, attention_mask, seed, given, spec.json, policy.keep_every, policy.defer_bytes)[0]
         return y.to(parameters[0].dtype)
     if not (torch.is_grad_enabled() and any(t.requires_grad for t in (x, *given))):
         policy = TrainingPolicy(len(spec.layers))  # nothing goes back: keep as little as there is

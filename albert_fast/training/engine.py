@@ -78,7 +78,7 @@ def engine_of(spec: EncoderSpec, parameters: Sequence[Tensor], keep_every: int) 
     ffn = parameters[_FFN_WEIGHT]
     if ffn.dim() != 2:
         raise InvalidInputError(f"parameters[{_FFN_WEIGHT}]: got shape {list(ffn.shape)}, expected [I, H]")
-    intermediate_size, hidden_size = ffn.shape
+    intermediate_size, hidden_size = map(int, ffn.shape)  # plain numbers, also where a compiler traces shapes
     return _engine(spec, hidden_size, intermediate_size, keep_every, name_of(ffn.dtype), ffn.device.type)
 
 

@@ -6,11 +6,11 @@ from typing import Any, Final
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from albert_fast.errors import InvalidInputError
 from albert_fast.training.engine import array, compute_dtype, how
+from albert_fast.training.once import Once
 from albert_fast.training.op_tables import ops_for
 
 _ROWS: Final = 256
@@ -51,22 +51,26 @@ class MaskedLmLossFunction(torch.autograd.Function):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-        """Keeps the gradients."""
+        """Keeps the gradients, and what they are gradients of."""
         _, dhidden, dweight, dbias = output
         ctx.mark_non_differentiable(dhidden, dweight, dbias)
         ctx.set_materialize_grads(False)
-        ctx.save_for_backward(dhidden, dweight, dbias)
-        ctx.dtype = inputs[2].dtype
+        hidden, _, weight, bias = inputs
+        ctx.save_for_backward(hidden, weight, bias, dhidden, dweight, dbias)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
         """The gradients, scaled."""
         grad = grads[0]
         if grad is None:
             return None, None, None, None
-        dhidden, dweight, dbias = ctx.saved_tensors
-        return grad * dhidden, None, (grad * dweight).to(ctx.dtype), (grad * dbias).to(ctx.dtype)
+        hidden, weight, bias = Once.apply(_scaled, grad, *ctx.saved_tensors)
+        return hidden, None, weight, bias
+
+
+def _scaled(grad: Tensor, *tensors: Tensor) -> tuple[Tensor, ...]:
+    """The inputs' gradients, in their dtypes, times the loss's."""
+    return tuple((grad * made).to(given.dtype) for given, made in zip(tensors[:3], tensors[3:], strict=True))
 
 
 def masked_lm_loss(hidden: Tensor, labels: Tensor, decoder_weight: Tensor, decoder_bias: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from albert_fast.config import ACTIVATIONS
@@ -43,24 +43,23 @@ class EncoderSpec:
     layer_norm_eps: float
     hidden_dropout_prob: float = 0.0
     attention_probs_dropout_prob: float = 0.0
+    json: str = field(init=False, repr=False, compare=False)
+    """All of it as one string, which is what a torch operator takes."""
 
     def __post_init__(self) -> None:
         if self.hidden_act not in ACTIVATIONS:
-            raise InvalidInputError(
-                f"hidden_act: got {self.hidden_act!r}, expected one of {', '.join(ACTIVATIONS)}"
-            )
+            raise InvalidInputError(f"hidden_act: got {self.hidden_act!r}, expected one of {', '.join(ACTIVATIONS)}")
         for name in ("hidden_dropout_prob", "attention_probs_dropout_prob"):
             if not 0 <= getattr(self, name) < 1:
                 raise InvalidInputError(f"{name}: got {getattr(self, name)!r}, expected at least 0 and below 1")
+
+        fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.init}
+        object.__setattr__(self, "json", json.dumps(fields))
 
     @property
     def has_dropout(self) -> bool:
         """Whether a call draws random numbers."""
         return self.hidden_dropout_prob > 0 or self.attention_probs_dropout_prob > 0
-
-    def to_json(self) -> str:
-        """As one string, which is what a torch operator takes."""
-        return json.dumps(dataclasses.asdict(self))
 
     @classmethod
     def from_json(cls, text: str) -> EncoderSpec:
