@@ -19,9 +19,9 @@ import torch
 
 from albert_fast.config import AlbertConfig as Shape
 from albert_fast.errors import ConfigError, InvalidTypeError, OutputError
-from albert_fast.nn.reading import open_described
+from albert_fast.nn.reading import read_config
+from albert_fast.sources.folder import CONFIG_FILE
 
-CONFIG_FILE: Final = "config.json"
 _SHAPE_DEFAULTS: Final = {field.name: field.default for field in dataclasses.fields(Shape)}
 _COMMON_DEFAULTS: Final[dict[str, Any]] = {
     "architectures": None,
@@ -114,13 +114,12 @@ class AlbertConfig:
 
     @classmethod
     def from_pretrained(cls, name_or_path: str | os.PathLike[str], **options: Any) -> AlbertConfig:
-        """The configuration of a model: all that ``from_pretrained`` of a model takes, with ``revision`` and so on.
+        """The configuration of a model, from anything that the models' ``from_pretrained`` takes by name.
 
         From the hub it fetches the weights as well, as the model that follows will want them.
         """
         hub = {key: options.pop(key) for key in ("revision", "cache_dir", "local_files_only") if key in options}
-        with open_described(name_or_path, **hub) as (_, values):
-            return cls.from_dict(values, **options)
+        return cls.from_dict(read_config(name_or_path, **hub), **options)
 
     def update(self, values: Mapping[str, Any]) -> None:
         """Assign every item, in order."""

@@ -8,13 +8,13 @@ V vocabulary.
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Callable
 from typing import Any, Final, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.dlpack import from_dlpack
 
 from albert_fast.config import AlbertConfig as Shape
 from albert_fast.errors import ConfigError, InvalidInputError
@@ -137,20 +137,22 @@ class AlbertLayer(nn.Module):
         self.pack()
 
     def pack(self) -> None:
-        """Lay the parameters into one buffer, in the order of ``_IN_MEMORY``, unless they are already.
+        """Lay the parameters side by side in one buffer, in the order of ``_IN_MEMORY``, unless they are already.
 
-        They stay the same objects. Does nothing where they differ in type or device.
+        They stay the same objects, each with a storage of its own inside the buffer: pickling one must not take the
+        whole buffer along. Does nothing where they differ in type or device, or where processes share them.
         """
         parameters = [self.get_parameter(name) for name in _IN_MEMORY]
         kinds = {(parameter.dtype, parameter.device) for parameter in parameters}
-        if len(kinds) > 1 or parameters[0].is_meta or _adjacent(parameters):
+        shared = any(p.device.type == "cpu" and p.untyped_storage().is_shared() for p in parameters)
+        if len(kinds) > 1 or shared or parameters[0].is_meta or _adjacent(parameters):
             return
         buffer = parameters[0].new_empty(sum(parameter.numel() for parameter in parameters))
         begin = 0
         for parameter in parameters:
             place = buffer[begin : begin + parameter.numel()].view(parameter.shape)
             place.copy_(parameter.detach())
-            parameter.data = place
+            parameter.data = from_dlpack(place)  # the same memory, which it keeps alive, as another storage
             begin += parameter.numel()
 
     def _apply(self, fn: Any, recurse: bool = True) -> AlbertLayer:
@@ -166,14 +168,12 @@ class AlbertLayer(nn.Module):
 
 
 def _adjacent(parameters: list[nn.Parameter]) -> bool:
-    """Whether each begins where the one before it ends, in one storage."""
-    first = parameters[0]
-    place = first.storage_offset()
+    """Whether each begins where the one before it ends."""
+    place = parameters[0].data_ptr()
     for parameter in parameters:
-        same = parameter.untyped_storage().data_ptr() == first.untyped_storage().data_ptr()
-        if not same or parameter.storage_offset() != place or not parameter.is_contiguous():
+        if parameter.data_ptr() != place or not parameter.is_contiguous():
             return False
-        place += math.prod(parameter.shape)
+        place += parameter.numel() * parameter.element_size()
     return True
 
 

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from albert_fast.config import AlbertConfig
 from albert_fast.sources import WeightSource, open_source, row_blocks
+from albert_fast.sources.folder import CONFIG_FILE
 from albert_fast.sources.names import NAMESPACES
 
 _BASE: Final = "albert."
@@ -23,11 +27,21 @@ def open_described(model: Any, **hub: Any) -> Iterator[tuple[WeightSource, dict[
     """An open source and every key of its configuration; ``source.config`` has only those of the shape."""
     with open_source(model, **hub) as source:
         if source.folder is not None:
-            yield source, json.loads((source.folder / "config.json").read_bytes())
+            yield source, json.loads((source.folder / CONFIG_FILE).read_bytes())
         elif hasattr(model, "config"):
             yield source, dict(model.config.to_dict())
         else:
             yield source, source.config.to_dict()
+
+
+def read_config(model: str | os.PathLike[str], **hub: Any) -> dict[str, Any]:
+    """Every key of a model's configuration; a folder needs to hold no more than that."""
+    file = Path(model) / CONFIG_FILE
+    if file.is_file():
+        AlbertConfig.from_json_file(file)  # raises what can be wrong with it
+        return dict(json.loads(file.read_bytes()))
+    with open_described(model, **hub) as (_, values):
+        return values
 
 
 def name_in(source: WeightSource, name: str) -> str | None:
