@@ -70,6 +70,7 @@ def batch(name: str, seed: int = 0, *, padded: bool = True, **labels: Any) -> di
     inputs = {"input_ids": integers(0, 211, rows, S), "token_type_ids": integers(0, 2, rows, S)}
     lengths = torch.cat([torch.tensor([S, 1]), integers(2, S + 1, rows - 2)])
     mask = (torch.arange(S) < lengths[:, None]).long()
+    inputs["input_ids"][0, 1] = 0  # a token that is padding_idx, and attended
     if padded:
         inputs["attention_mask"] = mask
     if name == "AlbertForMultipleChoice":

@@ -12,6 +12,7 @@ from nn_models import batch, pair
 from tolerance import rel_l2
 
 from albert_fast.errors import InvalidInputError
+from albert_fast.nn import layers
 from albert_fast.nn.outputs import LogitsOutput
 
 torch.set_num_threads(1)
@@ -44,6 +45,18 @@ def test_a_training_step_makes_no_logits(name: str) -> None:
     assert len(counter.rows) == 1
     mask = inputs["attention_mask"].bool()
     assert rel_l2(logits[mask].detach(), theirs(**inputs)[1][mask].detach()) < 1e-5
+
+
+def test_the_loss_is_made_of_the_labelled_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    _, mine = pair("AlbertForMaskedLM")
+    inputs = batch("AlbertForMaskedLM")
+    rows = []
+    plain = layers.masked_lm_loss
+    monkeypatch.setattr(
+        layers, "masked_lm_loss", lambda hidden, *rest: rows.append(len(hidden)) or plain(hidden, *rest)
+    )
+    mine(**inputs)
+    assert rows == [int((inputs["labels"] != -100).sum())]
 
 
 @pytest.mark.parametrize("name", PRETRAINING)

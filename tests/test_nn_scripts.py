@@ -156,3 +156,16 @@ def test_the_example(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None
     for trained in (model, again):
         answers = [trained.config.id2label[k] for k in trained(**inputs).logits.argmax(-1).tolist()]
         assert answers == list(kinds)
+
+
+def test_the_lines_in_the_documents(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = (ROOT / "docs" / "training.md").read_text().split("```python\n")[1].split("```")[0]
+    assert len(lines.splitlines()) == 15
+    monkeypatch.chdir(tmp_path)
+    torch.manual_seed(0)
+    space: dict[str, Any] = {}
+    exec(compile(lines, "docs/training.md", "exec"), space)
+    assert space["loss"] < 0.1
+    answers = space["model"].eval()(**space["batch"]).logits.argmax(-1)
+    assert answers.tolist() == [0, 1]
+    assert (tmp_path / "verse-or-prose" / "model.safetensors").is_file()
