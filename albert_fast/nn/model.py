@@ -87,9 +87,7 @@ class AlbertModel(AlbertPreTrainedModel):
         """[B, S, H] to [B, H]; a sequence that is all padding pools its row of zeros."""
         if self.pooler is None:
             return None
-        first = (
-            hidden[:, 0]
-            if mask is None
-            else hidden[torch.arange(len(hidden), device=hidden.device), (mask != 0).byte().argmax(1)]
-        )
+        first = hidden[:, 0]
+        if mask is not None:
+            first = hidden[torch.arange(len(hidden), device=hidden.device), (mask != 0).byte().argmax(1)]
         return torch.tanh(cast(Tensor, self.pooler(first)))
