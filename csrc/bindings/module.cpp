@@ -53,5 +53,6 @@ PYBIND11_MODULE(_core, m) {
   bindings::register_weights(m);
   bindings::register_encoder(m);
   bindings::register_ops(m);
+  bindings::register_training(m);
   bindings::register_device_array(m);
 }

@@ -6,11 +6,15 @@
 
 namespace albert_fast::bindings {
 
+double checked_probability(const char* name, double p) {
+  if (p >= 0 && p < 1) return p;
+  throw InvalidInputError(std::string(name) + ": got p = " + std::to_string(p) + ", expected at least 0 and below 1");
+}
+
 Dropout parse_dropout(const PyDropout& dropout) {
   if (!dropout) return {};
   const auto [p, seed, stream] = *dropout;
-  if (p >= 0 && p < 1) return {p, seed, stream};
-  throw InvalidInputError("dropout: got p = " + std::to_string(p) + ", expected at least 0 and below 1");
+  return {checked_probability("dropout", p), seed, stream};
 }
 
 Activation parse_activation(const std::string& name) {

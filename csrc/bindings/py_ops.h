@@ -58,6 +58,9 @@ class PyOps {
   DeviceBuffer ints_;
 };
 
+/// p, if dropout can have it.
+double checked_probability(const char* name, double p);
+
 /// p, seed, stream; None: no dropout.
 using PyDropout = std::optional<std::tuple<double, uint64_t, uint32_t>>;
 Dropout parse_dropout(const PyDropout& dropout);

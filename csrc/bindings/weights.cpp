@@ -11,7 +11,7 @@
 #include "bindings/module.h"
 #include "bindings/run.h"
 #include "engine/convert.h"
-#include "engine/encoder.h"
+#include "engine/support.h"
 
 namespace albert_fast::bindings {
 namespace {

@@ -10,7 +10,8 @@
 // its sequence alone.
 #include "cpu/primitives/block.h"
 #include "cpu/primitives/math.h"
-#include "cpu/primitives/tile.h"
+#include "cpu/primitives/philox.h"
+#include "cpu/primitives/scores.h"
 #include "cpu/runtime/executor.h"
 #include "cpu/variant.h"
 
@@ -21,12 +22,6 @@ namespace {
 /// multiply-adds), short enough that scores and p of a tile stay in L1. A multiple of every kPanel.
 constexpr int64_t kKeyBlock = 64;
 static_assert(kKeyBlock % kPanel == 0);
-
-/// One chain of multiply-adds of a score; a head_dim above it adds up blocks. Shorter than kDepthBlock, because an
-/// error of a score is a relative error of p.
-constexpr int64_t kScoreDepth = 64;
-
-int64_t round_up(int64_t n, int64_t multiple) { return ceil_div(n, multiple) * multiple; }
 
 /// One worker's scratch, for sequences of up to S and heads of D.
 struct Buffers {
@@ -61,6 +56,12 @@ struct Head {
   int64_t out_stride;
   int64_t s;
   int64_t d;
+  real* lse;  // num_heads apart, or null
+  int64_t num_heads;
+  Dropout dropout;
+  uint64_t first_number;  // of its stream, for the first query and key
+
+  uint64_t number(int64_t query) const { return first_number + (uint64_t(query * num_heads) << 16); }
 };
 
 void pack_keys_and_values(const Head& head, const Buffers& buffers) {
@@ -76,20 +77,16 @@ void pack_keys_and_values(const Head& head, const Buffers& buffers) {
 
 /// scores[rows][kKeyBlock] of the keys [key0, key0 + keys); -inf behind them, so that their p is zero.
 void score_block(const Head& head, const Buffers& buffers, int rows, int64_t key0, int64_t keys) {
-  for (int64_t j = 0; j < keys; j += kPanel) {
-    const real* panel = buffers.keys + (key0 + j) * head.d;
-    for (int64_t k = 0; k < head.d; k += kScoreDepth) {
-      multiply_tile(rows, buffers.query + k * kTileRows, panel + k * kPanel, min(kScoreDepth, head.d - k),
-                    buffers.scores + j, kKeyBlock, k == 0 ? Into::kOverwrite : Into::kAdd);
-    }
-  }
+  multiply_by_keys(rows, buffers.query, buffers.keys + key0 * head.d, head.d, keys, buffers.scores, kKeyBlock);
   for (int i = 0; i < rows; ++i) {
     for (int64_t j = keys; j < kKeyBlock; ++j) buffers.scores[i * kKeyBlock + j] = -__builtin_inff();
   }
 }
 
 /// Row i of scores -> row i of p; updates the row's maximum and sum and scales its out row to the new maximum.
-void softmax_row(const Buffers& buffers, int i, int64_t out_cols, real& maximum, real& total) {
+/// `number` is that of its first key in the dropout's stream: what dropout takes away from p stays in the sum.
+void softmax_row(const Buffers& buffers, int i, int64_t out_cols, const Dropout& dropout, uint64_t number,
+                 real& maximum, real& total) {
   const real* scores = buffers.scores + i * kKeyBlock;
   vec top = load(scores);
   for (int64_t j = kLanes; j < kKeyBlock; j += kLanes) top = max(top, load(scores + j));
@@ -98,8 +95,9 @@ void softmax_row(const Buffers& buffers, int i, int64_t out_cols, real& maximum,
 
   vec block_sum = {};
   for (int64_t j = 0; j < kKeyBlock; j += kLanes) {
-    const vec p = exp(load(scores + j) - broadcast(new_max));
+    vec p = exp(load(scores + j) - broadcast(new_max));
     block_sum += p;
+    if (dropout.p > 0) p *= dropout_mask(dropout, number + uint64_t(j));
     for (int lane = 0; lane < kLanes; ++lane) buffers.p[(j + lane) * kTileRows + i] = p[lane];
   }
   const vec correction = exp(broadcast(maximum - new_max));
@@ -123,7 +121,9 @@ void attend_tile(const Head& head, const Buffers& buffers, int64_t query0, int r
   for (int64_t key0 = 0; key0 < head.s; key0 += kKeyBlock) {
     const int64_t keys = min(kKeyBlock, head.s - key0);
     score_block(head, buffers, rows, key0, keys);
-    for (int i = 0; i < rows; ++i) softmax_row(buffers, i, out_cols, maximum[i], total[i]);
+    for (int i = 0; i < rows; ++i) {
+      softmax_row(buffers, i, out_cols, head.dropout, head.number(query0 + i) + uint64_t(key0), maximum[i], total[i]);
+    }
     for (int64_t j = 0; j < out_cols; j += kPanel) {
       multiply_tile(rows, buffers.p, buffers.values + j * head.s + key0 * kPanel, keys, buffers.out + j, out_cols,
                     Into::kAdd);
@@ -132,6 +132,7 @@ void attend_tile(const Head& head, const Buffers& buffers, int64_t query0, int r
   for (int i = 0; i < rows; ++i) {
     real* out = head.out + (query0 + i) * head.out_stride;
     for (int64_t j = 0; j < head.d; ++j) out[j] = buffers.out[i * out_cols + j] / total[i];
+    if (head.lse) head.lse[(query0 + i) * head.num_heads] = maximum[i] + real(__builtin_log(double(total[i])));
   }
 }
 
@@ -151,9 +152,11 @@ void attention(const Attention& op, Stream stream) {
     const int64_t sequence = task / op.num_heads, column = task % op.num_heads * op.head_dim;
     const int64_t row0 = op.cu_seqlens[sequence], s = op.cu_seqlens[sequence + 1] - row0;
     const real* qkv = op.qkv.row<real>(row0) + column;
-    const Head head = {
-        qkv, qkv + hidden, qkv + 2 * hidden, op.qkv.stride, op.out.row<real>(row0) + column, op.out.stride,
-        s,   op.head_dim};
+    const int64_t row_and_head = row0 * op.num_heads + task % op.num_heads;
+    Head head = {
+        qkv,         qkv + hidden, qkv + 2 * hidden, op.qkv.stride, op.out.row<real>(row0) + column, op.out.stride, s,
+        op.head_dim, nullptr,      op.num_heads,     op.dropout,    uint64_t(row_and_head) << 16};
+    if (op.lse != nullptr) head.lse = static_cast<real*>(op.lse) + row_and_head;
     const Buffers buffers(static_cast<real*>(op.scratch.data) + worker * worker_size, s, op.head_dim);
     pack_keys_and_values(head, buffers);
     for (int64_t i = 0; i < s; i += kTileRows) {

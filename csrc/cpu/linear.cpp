@@ -1,21 +1,11 @@
-// y[T, N] = activation(x[T, K] W[N, K]^T + bias) + residual
+// y[T, N] = activation(x[T, K] W[N, K]^T + bias) + residual, by the loops of primitives/product.h.
 //
-//                        group of kGroupPanels panels of W, taken by one thread for one chunk of rows
-//                        |<------------ kGroupPanels x kPanel columns ------------>|
-//     k block 0          [panel 0: depth x kPanel][panel 1] ...           [panel 7]   16 KB each: L1
-//     k block 1          [panel 0                ][panel 1] ...
-//     x, packed into tiles of kTileRows rows; a chunk's block of k is kChunkRows x kDepthBlock floats: L2
-//
-// Packed weights lie in exactly the order of these loops (group, k block, panel, k, column), so each thread reads
-// them front to back, once per chunk. Chunks that run at the same time share a group, so W comes from memory once
-// for all the rows of a call, up to kPackedBytes of packed x.
-//
-// Sums over k: chains of kDepthBlock multiply-adds, added up in order of k; y is finished (bias,
-// activation, residual) by the thread that adds the last block, while the tile is in L1.
-#include "cpu/primitives/block.h"
+// Packed weights lie in exactly the order of those loops (group, k block, panel, k, column), so each thread reads them
+// front to back. Plain ones are packed on the way, a group's part of one k block at a time. y is finished (bias,
+// activation, residual) by the thread that adds the last block.
 #include "cpu/primitives/float_product.h"
 #include "cpu/primitives/math.h"
-#include "cpu/primitives/tile.h"
+#include "cpu/primitives/product.h"
 #include "cpu/runtime/executor.h"
 #include "cpu/variant.h"
 #ifdef ALBERT_FAST_NARROW_WEIGHTS
@@ -25,46 +15,13 @@
 namespace albert_fast::cpu::ALBERT_FAST_VARIANT {
 namespace {
 
-/// 8 panels, a chunk of x for one block of k and the sums are 128 + 144 + 72 KB in AVX2 floats: within 512 KB of L2.
-constexpr int64_t kGroupPanels = 8;
-constexpr int64_t kChunkRows = 144;
-static_assert(kPackedRowMultiple % kPanel == 0);
-
-/// Bound of the packed copy of x. Packing costs 1/N of the product, and W is read once per this much of x.
-constexpr int64_t kPackedBytes = int64_t{32} << 20;
-
-/// Below, P is what multiplies: FloatProduct or QuantizedProduct, which say how x and W are packed.
-template <typename P>
-constexpr int64_t kChunkTiles = kChunkRows / P::kRows;
-
-template <typename P>
-int64_t tiles_per_pass(int64_t rows, int64_t cols) {
-  const int64_t chunks = kPackedBytes / (kChunkTiles<P> * P::x_units(cols) * int64_t{sizeof(typename P::X)});
-  return min(ceil_div(rows, P::kRows), (chunks > 0 ? chunks : 1) * kChunkTiles<P>);
-}
-
-template <typename P>
-size_t packed_x_bytes(int64_t rows, int64_t cols) {
-  return tiles_per_pass<P>(rows, cols) * P::x_units(cols) * sizeof(typename P::X);
-}
-
-/// Rows cut into as few tiles as hold them, which differ by one row at most: 16 rows are 6 + 5 + 5 and not 6 + 6 + 4,
-/// because a tile of few rows waits for its own accumulators.
-struct Tiling {
-  int64_t rows;
-  int64_t tiles;
-
-  int64_t begin(int64_t tile) const { return tile * rows / tiles; }
-  int size(int64_t tile) const { return static_cast<int>(begin(tile + 1) - begin(tile)); }
-};
-
 /// Where panel `panel` of k block [k0, k0 + depth) starts in a packed W[N, K], in units of P::W.
 template <typename P>
 int64_t packed_offset(int64_t num_rows, int64_t cols, int64_t panel, int64_t k0, int64_t depth) {
-  const int64_t group = panel / kGroupPanels;
-  const int64_t panels_in_group = min(kGroupPanels, ceil_div(num_rows, kPanel) - group * kGroupPanels);
-  return group * kGroupPanels * P::w_units(cols) + panels_in_group * P::w_units(k0) +
-         panel % kGroupPanels * P::w_units(depth);
+  const int64_t group = panel / kPackedGroup;
+  const int64_t panels_in_group = min(kPackedGroup, ceil_div(num_rows, kPanel) - group * kPackedGroup);
+  return group * kPackedGroup * P::w_units(cols) + panels_in_group * P::w_units(k0) +
+         panel % kPackedGroup * P::w_units(depth);
 }
 
 /// y rows [row0, row0 + rows) and columns [col0, col0 + cols) from their sums `c`.
@@ -91,7 +48,7 @@ void finish(const Linear& op, const real* c, int64_t row0, int64_t rows, int64_t
   }
 }
 
-void finish(const Linear& op, const real* c, int64_t row0, int64_t rows, int64_t col0, int64_t cols) {
+void finish_rows(const Linear& op, const real* c, int64_t row0, int64_t rows, int64_t col0, int64_t cols) {
   switch (op.activation) {
     case Activation::kNone:
       return finish<Activation::kNone>(op, c, row0, rows, col0, cols);
@@ -104,73 +61,63 @@ void finish(const Linear& op, const real* c, int64_t row0, int64_t rows, int64_t
   }
 }
 
-/// The panel of W for one block of k: in place if W is packed, else packed into `buffer`.
+/// x and y of a Product of product.h, for x and W as P, FloatProduct or QuantizedProduct, packs and multiplies them.
 template <typename P>
-const typename P::W* weight_panel(const Weight& w, int64_t panel, int64_t k0, int64_t depth, typename P::W* buffer) {
-  if (w.form == WeightForm::kPacked) {
-    return static_cast<const typename P::W*>(w.data) + packed_offset<P>(w.rows, w.cols, panel, k0, depth);
-  }
-  if constexpr (P::kTakesPlain) {
-    const real* data = static_cast<const real*>(w.data) + panel * kPanel * w.cols + k0;
-    pack_panel_transposed(data, w.cols, static_cast<int>(min(kPanel, w.rows - panel * kPanel)), depth, buffer);
-  }
-  return buffer;
-}
+struct LinearProduct : P {
+  using typename P::X;
 
-/// Tiles [first_tile, last_tile) of the rows from row0 on, times one group of panels. `packed`: x in tiles.
-/// Sums are kept apart from y until all blocks of k are in them: rows of y are a power of two apart more often than
-/// not, so that the lines of one panel's columns would share a few sets of the caches and push each other out.
+  explicit LinearProduct(const Linear& op) : op(op) {}
+
+  void pack_x(int64_t row, int rows, X* tile) const {
+    P::pack_x(op.x.row<real>(row), op.x.stride, rows, op.x.cols, tile);
+  }
+  void expect(int64_t, int, int64_t) const {}
+  void finish(const real* c, int64_t row, int64_t rows, int64_t col0, int64_t cols) const {
+    finish_rows(op, c, row, rows, col0, cols);
+  }
+
+  const Linear& op;
+};
+
+/// W packed: it is read in place.
 template <typename P>
-void multiply_group(const Linear& op, const typename P::X* packed, int64_t row0, const Tiling& tiling,
-                    int64_t first_tile, int64_t last_tile, int64_t group) {
-  const int64_t depth_total = op.weight.cols, cols_total = op.weight.rows;
-  const int64_t first_panel = group * kGroupPanels;
-  const int64_t last_panel = min(first_panel + kGroupPanels, ceil_div(cols_total, kPanel));
-  alignas(64) real sums[kGroupPanels * kChunkRows * kPanel];
-  alignas(64) typename P::W plain_panel[kDepthBlock * kPanel];  // one panel of a plain W
+struct PackedProduct : LinearProduct<P> {
+  using typename P::W;
+  static constexpr int64_t kGroupPanels = kPackedGroup;
+  static constexpr int64_t kBuffers = 0;
+  using LinearProduct<P>::LinearProduct;
+  using LinearProduct<P>::op;
 
-  for (int64_t k0 = 0; k0 < depth_total; k0 += kDepthBlock) {
-    const int64_t depth = min(kDepthBlock, depth_total - k0);
-    const Into into = k0 == 0 ? Into::kOverwrite : Into::kAdd;
-    for (int64_t panel = first_panel; panel < last_panel; ++panel) {
-      const auto* b = weight_panel<P>(op.weight, panel, k0, depth, plain_panel);
-      const int64_t col0 = panel * kPanel, cols = min(kPanel, cols_total - col0);
-      for (int64_t tile = first_tile; tile < last_tile; ++tile) {
-        const int64_t row = row0 + tiling.begin(tile);
-        const int rows = tiling.size(tile);
-        // One or two rows take W as fast as memory gives it, in order: the hardware fetches that better by itself.
-        const Ahead ahead = tiling.rows <= 2 ? Ahead()
-                                             : Ahead(b + P::w_units(depth), P::w_units(depth) * sizeof(*b),
-                                                     tile - first_tile, last_tile - first_tile, P::steps(depth));
-        const auto* a = packed + tile * P::x_units(depth_total) + P::x_units(k0);
-        real* c = sums + ((panel - first_panel) * kChunkRows + tiling.begin(tile) - tiling.begin(first_tile)) * kPanel;
-        P::multiply(rows, a, b, depth, c, kPanel, into, ahead);
-        if (k0 + depth == depth_total) finish(op, c, row, rows, col0, cols);
-      }
-    }
+  void load(int64_t, int64_t, int64_t, int64_t, int64_t, int64_t, W*) const {}
+  const W* panel(int64_t panel, int64_t, int64_t k0, int64_t depth, const W*) const {
+    return static_cast<const W*>(op.weight.data) + packed_offset<P>(op.weight.rows, op.weight.cols, panel, k0, depth);
   }
-}
+  /// The tiles that use one panel ask for the next between them.
+  Ahead ahead(const W* panel, int64_t depth, int64_t share, int64_t shares) const {
+    return {panel + P::w_units(depth), P::w_units(depth) * int64_t{sizeof(W)}, share, shares, P::steps(depth)};
+  }
+};
+
+/// W plain: its rows are columns of panels.
+struct PlainProduct : LinearProduct<FloatProduct<real>> {
+  static constexpr int64_t kGroupPanels = kCopiedGroup;
+  static constexpr int64_t kBuffers = 2;
+  using LinearProduct::LinearProduct;
+
+  void load(int64_t share, int64_t shares, int64_t first, int64_t last, int64_t k0, int64_t depth, real* buffer) const {
+    const int64_t stride = op.weight.cols, rows = min(last * kPanel, op.weight.rows) - first * kPanel;
+    const real* from = static_cast<const real*>(op.weight.data) + first * kPanel * stride + k0;
+    load_panels_transposed(share, shares, from, stride, rows, depth, buffer);
+  }
+  const real* panel(int64_t panel, int64_t first, int64_t, int64_t depth, const real* buffer) const {
+    return buffer + (panel - first) * w_units(depth);
+  }
+  Ahead ahead(const real*, int64_t, int64_t, int64_t) const { return {}; }
+};
 
 template <typename P>
 void multiply(const Linear& op, Executor& executor) {
-  const int64_t rows = op.x.rows, depth = op.x.cols;
-  const int64_t groups = ceil_div(op.weight.rows, kGroupPanels * kPanel);
-  const int64_t pass_rows = tiles_per_pass<P>(rows, depth) * P::kRows;
-  auto* packed = static_cast<typename P::X*>(op.scratch.data);
-
-  for (int64_t row0 = 0; row0 < rows; row0 += pass_rows) {
-    const int64_t in_pass = min(pass_rows, rows - row0);
-    const Tiling tiling{in_pass, ceil_div(in_pass, P::kRows)};
-    executor.parallel_for(tiling.tiles, [&](int64_t tile, int) {
-      P::pack_x(op.x.row<real>(row0 + tiling.begin(tile)), op.x.stride, tiling.size(tile), depth,
-                packed + tile * P::x_units(depth));
-    });
-    const int64_t chunks = ceil_div(tiling.tiles, kChunkTiles<P>);
-    executor.parallel_for(chunks * groups, [&](int64_t task, int) {
-      const int64_t tile = (task % chunks) * kChunkTiles<P>;
-      multiply_group<P>(op, packed, row0, tiling, tile, min(tile + kChunkTiles<P>, tiling.tiles), task / chunks);
-    });
-  }
+  multiply(PackedProduct<P>(op), op.x.rows, op.x.cols, op.weight.rows, op.scratch, executor);
 }
 
 template <typename P>
@@ -218,6 +165,9 @@ size_t linear_scratch(int64_t rows, int64_t cols, Stream) {
 
 void linear(const Linear& op, Stream stream) {
   Executor& executor = *static_cast<Executor*>(stream.handle);
+  if (op.weight.form == WeightForm::kPlain) {
+    return multiply(PlainProduct(op), op.x.rows, op.x.cols, op.weight.rows, op.scratch, executor);
+  }
 #ifdef ALBERT_FAST_NARROW_WEIGHTS
   if (op.weight.dtype == DType::kBFloat16) return multiply<FloatProduct<bfloat16>>(op, executor);
   if (op.weight.dtype == DType::kInt16) return multiply<QuantizedProduct<Int16>>(op, executor);

@@ -39,6 +39,12 @@ constexpr Ops kOps = {
     .l2_normalize = l2_normalize,
     .pack_weight = pack_weight,
     .unpack_weight = unpack_weight,
+    .linear_input_grad_scratch = linear_input_grad_scratch,
+    .linear_weight_grad_scratch = linear_weight_grad_scratch,
+    .attention_grad_scratch = attention_grad_scratch,
+    .linear_input_grad = linear_input_grad,
+    .linear_weight_grad = linear_weight_grad,
+    .attention_grad = attention_grad,
 };
 
 #ifdef ALBERT_FAST_NARROW_WEIGHTS

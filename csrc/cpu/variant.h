@@ -19,7 +19,16 @@ void l2_normalize(const L2Normalize& op, Stream stream);
 void pack_weight(const PackWeight& op, Stream stream);
 void unpack_weight(const UnpackWeight& op, Stream stream);
 
-// The same for weights of fewer bits; `linear` takes them all.
+// Training.
+size_t linear_input_grad_scratch(int64_t num_tokens, int64_t rows, int64_t cols, Stream stream);
+size_t attention_grad_scratch(int64_t num_tokens, int64_t max_seqlen, int64_t num_heads, int64_t head_dim,
+                              Stream stream);
+size_t linear_weight_grad_scratch(int64_t num_tokens, int64_t rows, int64_t cols, Stream stream);
+void attention_grad(const AttentionGrad& op, Stream stream);
+void linear_input_grad(const LinearInputGrad& op, Stream stream);
+void linear_weight_grad(const LinearWeightGrad& op, Stream stream);
+
+// pack_weight and unpack_weight for weights of fewer bits; `linear` takes them all.
 void pack_bfloat16_weight(const PackWeight& op, Stream stream);
 void unpack_bfloat16_weight(const UnpackWeight& op, Stream stream);
 void pack_int16_weight(const PackWeight& op, Stream stream);

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "engine/carver.h"
+#include "engine/support.h"
 #include "kernels/errors.h"
 
 namespace albert_fast {
@@ -17,25 +18,6 @@ Matrix rows_of(const Matrix& m, int64_t begin, int64_t end, DType dtype) {
 int64_t ids_count(int64_t tokens, int64_t sequences) { return 2 * sequences + 1 + 3 * tokens; }
 
 }  // namespace
-
-std::string unsupported_by(const Ops& ops, const ModelConfig& config) {
-  const std::pair<const char*, int64_t> widths[] = {{"embedding_size", config.embedding_size},
-                                                    {"hidden_size", config.hidden_size},
-                                                    {"intermediate_size", config.intermediate_size}};
-  for (const auto& [name, width] : widths) {
-    if (width % ops.width_multiple == 0) continue;
-    return std::string(name) + ": got " + std::to_string(width) + ", expected a multiple of " +
-           std::to_string(ops.width_multiple) + " for " + ops.name;
-  }
-  for (const auto& [name, width] : {widths[0], widths[1]}) {
-    if (width <= ops.widest_row) continue;
-    return std::string(name) + ": got " + std::to_string(width) + ", expected at most " +
-           std::to_string(ops.widest_row) + " for " + ops.name;
-  }
-  if (ops.takes_head_dim(config.head_dim())) return "";
-  return "num_attention_heads: got heads of " + std::to_string(config.head_dim()) + " numbers, which the kernels of " +
-         ops.name + " do not take, expected 32, 64 or 128";
-}
 
 Encoder::Encoder(const WeightBuffer& weights)
     : weights_(weights), ops_(weights.ops()), config_(weights.layout().config()) {

@@ -26,9 +26,6 @@ class Session {
   DeviceBuffer workspace_;  // what an iteration or a head needs besides; nothing in it outlives a call
 };
 
-/// Why a backend cannot run a model of these sizes, naming the field; empty if it can.
-std::string unsupported_by(const Ops& ops, const ModelConfig& config);
-
 /// Borrows the weights; const and therefore shared by threads, each with its own Session.
 ///
 /// `start` validates, allocates and uploads; after it, `embed`, `advance` and `pool` only launch work: they allocate

@@ -69,7 +69,7 @@ struct Attention {
   // For training. Dropout takes numbers of softmax away (Vaswani et al. 2017, section 5.4): that of query row t, head h
   // and the key at place j of its sequence is number (t num_heads + h) 2^16 + j of the stream.
   void* lse = nullptr;  // out [T, num_heads], of sum_dtype, or null: log(sum(exp(scores))) over the keys
-  Dropout dropout;
+  Dropout dropout = {};
 };
 
 /// out[i] = x[rows[i]], or zeros where rows[i] is negative.

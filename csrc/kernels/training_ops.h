@@ -76,7 +76,7 @@ struct AttentionGrad {
   ConstMatrix out;   // in  [T, H]
   const void* lse;   // in  [T, num_heads], of sum_dtype
   ConstMatrix dout;  // in  [T, H]
-  Dropout dropout;
+  Dropout dropout = {};
   Matrix dqkv;      // out [T, 3 H]
   Scratch scratch;  // attention_grad_scratch(T, max_seqlen, num_heads, head_dim) bytes
 };
@@ -115,7 +115,7 @@ struct ScatterAdd {
 /// memory.
 struct ApplyDropout {
   ConstMatrix x;  // in  [T, H]; element (t, j) is number t H + j of the dropout's stream
-  Dropout dropout;
+  Dropout dropout = {};
   ConstMatrix residual;  // in  [T, H]; data null: none
   Matrix y;              // out [T, H], of y_dtype; may be x if that is the table's dtype
   DType y_dtype;         // the table's dtype or its sum_dtype

@@ -134,10 +134,35 @@ inline void multiply_tile(int rows, const real* a, const W* b, int64_t depth, re
 /// tile[k][i] = x[i][k] for i < rows, k < depth: rows `stride` apart into a tile of A.
 void pack_tile(const real* x, int64_t stride, int rows, int64_t depth, real* tile);
 
+/// tile[k][i] = x[k][i] for i < rows, k < depth: columns of x into a tile of A.
+void pack_tile_transposed(const real* x, int64_t stride, int rows, int64_t depth, real* tile);
+
 /// panel[k][j] = x[j][k] for j < cols, zeros up to kPanel: rows of W[N, K] into a panel of B (B = W^T).
 void pack_panel_transposed(const real* x, int64_t stride, int cols, int64_t depth, real* panel);
 
 /// panel[k][j] = x[k][j] for j < cols, zeros up to kPanel: rows into a panel of B as they are.
 void pack_panel(const real* x, int64_t stride, int cols, int64_t depth, real* panel);
+
+/// Share `share` of `shares` of copying `cols` columns of x, rows k < depth, into panels [cols /
+/// kPanel][depth][kPanel], zeros up to a whole panel. Each share asks for lines that the next ones copy: rows are far
+/// apart in memory.
+void load_panels(int64_t share, int64_t shares, const real* x, int64_t stride, int64_t cols, int64_t depth,
+                 real* panels);
+
+/// The same for `rows` rows of x, each of which becomes a column.
+void load_panels_transposed(int64_t share, int64_t shares, const real* x, int64_t stride, int64_t rows, int64_t depth,
+                            real* panels);
+
+/// All of `load_panels` at once.
+inline void pack_panels(const real* x, int64_t stride, int64_t cols, int64_t depth, real* panels) {
+  load_panels(0, 1, x, stride, cols, depth, panels);
+}
+
+/// out[j] = a[j] + b[j] for j < n, or a[j] if b is null; out may be b.
+inline void add_row(const real* a, const real* b, int64_t n, real* out) {
+  int64_t j = 0;
+  for (; j + kLanes <= n; j += kLanes) store(out + j, b ? load(a + j) + load(b + j) : load(a + j));
+  for (; j < n; ++j) out[j] = b ? a[j] + b[j] : a[j];
+}
 
 }  // namespace albert_fast::cpu::ALBERT_FAST_VARIANT
