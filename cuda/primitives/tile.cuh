@@ -59,14 +59,14 @@ class TileCopy {
             (kInRows ? (first + row) * stride + chunk * kChunkElements : row * stride + first + chunk * kChunkElements);
     to_ = Layout::offset(row, chunk);
     count_left_ = static_cast<int>(left < kCount ? left : kCount);
-    depth_left_ = kInRows ? depth - chunk * kChunkElements : count_left_ > 0 ? depth - row : 0;
+    depth_left_ = depth - (kInRows ? chunk * kChunkElements : row);
   }
 
   /// Begins to copy the next tile into `tile`.
   __device__ void copy_next(uint32_t tile) {
 #pragma unroll
     for (int i = 0; i < kRows; i += kRowsAtOnce) {
-      const bool valid = kInRows ? i < count_left_ && depth_left_ > 0 : i < depth_left_;
+      const bool valid = (kInRows ? i : 0) < count_left_ && (kInRows ? 0 : i) < depth_left_;
       copy_async(tile + to_ + i * kColumns * sizeof(T), from_ + i * stride_, valid);
     }
     from_ += kInRows ? kDepth : kDepth * stride_;
@@ -84,8 +84,8 @@ class TileCopy {
   const T* from_;  // its chunk of its first row, in the tile that comes next
   int64_t stride_;
   uint32_t to_;     // where that lies in a tile
-  int count_left_;  // rows from its first on, or columns from its chunk on; its row i is there if i is less
-  int depth_left_;  // the same along the depth; of columns that do not exist at most 0
+  int count_left_;  // rows from its first on, or columns from its chunk on
+  int depth_left_;  // columns from its chunk on, or rows from its first on; what there is comes before
 };
 
 }  // namespace albert_fast::cuda
