@@ -40,6 +40,8 @@ Ops make_ops(const char* name, DType dtype) {
   ops.gather = gather<T>;
   ops.pool = pool<T>;
   ops.l2_normalize = l2_normalize<T>;
+  ops.activate = activate<T>;
+  ops.activate_grad = activate_grad<T>;
   return ops;
 }
 

@@ -29,5 +29,9 @@ template <typename T>
 void pool(const Pool& op, Stream stream);
 template <typename T>
 void l2_normalize(const L2Normalize& op, Stream stream);
+template <typename T>
+void activate(const Activate& op, Stream stream);
+template <typename T>
+void activate_grad(const ActivateGrad& op, Stream stream);
 
 }  // namespace albert_fast::cuda
