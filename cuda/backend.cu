@@ -42,6 +42,8 @@ Ops make_ops(const char* name, DType dtype) {
   ops.l2_normalize = l2_normalize<T>;
   ops.activate = activate<T>;
   ops.activate_grad = activate_grad<T>;
+  ops.layer_norm_grad_scratch = layer_norm_grad_scratch;
+  ops.layer_norm_grad = layer_norm_grad<T>;
   return ops;
 }
 

@@ -33,5 +33,8 @@ template <typename T>
 void activate(const Activate& op, Stream stream);
 template <typename T>
 void activate_grad(const ActivateGrad& op, Stream stream);
+size_t layer_norm_grad_scratch(int64_t num_tokens, int64_t cols, Stream stream);
+template <typename T>
+void layer_norm_grad(const LayerNormGrad& op, Stream stream);
 
 }  // namespace albert_fast::cuda

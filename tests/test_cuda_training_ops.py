@@ -1,19 +1,25 @@
-"""The ops of training on CUDA: gradients beside PyTorch's own error against float64, the same bits every time. On a GPU,
-or where there is none on the PTX emulator."""
+"""The ops of training on CUDA: gradients beside PyTorch's own error against float64, and the same bits every time. On a
+GPU, or where there is none on the PTX emulator."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from cases import RowsCase
 from conftest import CudaDevice
 from op_checks import ACTIVATIONS, distance
 from test_cuda_ops import DTYPES, Arrays, poisoned, put, rounded
+from test_ops import EPS
 from tolerance import GRADIENT
+from torch.nn import functional as F
 
 from albert_fast._core import Ops
+from albert_fast.cuda import DeviceArray
 from albert_fast.numbers import error_bound
 
 SEEDS = range(3)
@@ -113,3 +119,76 @@ def test_gradients_of_activations_far_out(ops: Ops, activation: str) -> None:
     ops.activate_grad(poisoned(x.shape, ops.dtype), put(x, ops.dtype), activation, dx=dx, y=y)
     assert np.isnan(dx.numpy()).all()
     assert np.isnan(y.numpy()).all()
+
+
+# Normalised rows
+
+# A row or two beside 32, which one partial sum has; every shape in which rows are spread over threads.
+ROWS = (*((1, 8), (33, 24), (129, 128)), *((31, 304), (65, 1024)), *((33, 2048), (34, 4096), (3, 8192)))
+BOTH_STORED, X_OF_SUMS, DY_OF_SUMS, BOTH_OF_SUMS = ((a, b) for b in (False, True) for a in (False, True))
+KINDS = {"stored": BOTH_STORED, "x of sums": X_OF_SUMS, "dy of sums": DY_OF_SUMS, "sums": BOTH_OF_SUMS}
+
+
+def parameter_gradients(width: int) -> tuple[DeviceArray, DeviceArray]:
+    return poisoned((width,), "float32"), poisoned((width,), "float32")
+
+
+def check_accumulates(run: Callable[..., object], dgamma: DeviceArray, dbeta: DeviceArray) -> None:
+    """``run`` with ``accumulate`` adds what it gave before to what it is given."""
+    before = np.linspace(-1, 1, len(dgamma.numpy()), dtype=np.float32)
+    raised = put(before, "float32"), put(2 * before, "float32")
+    run(dgamma=raised[0], dbeta=raised[1], accumulate=True)
+    np.testing.assert_array_equal(raised[0].numpy(), before + dgamma.numpy())
+    np.testing.assert_array_equal(raised[1].numpy(), 2 * before + dbeta.numpy())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("shape", ROWS, ids=str)
+def test_layer_norm_grad(cuda: CudaDevice, ops: Ops, shape: tuple[int, int], kind: str) -> None:
+    x_dtype, dy_dtype = (ops.sum_dtype if of_sums else ops.dtype for of_sums in KINDS[kind])
+    if ops.dtype == ops.sum_dtype and kind != "stored":
+        pytest.skip("the same in float32")
+
+    def inputs(seed: int) -> Arrays:
+        dy = drawn(seed, ops.dtype, dy=shape)
+        return {**rounded(RowsCase(*shape).inputs(seed, "float32"), ops.dtype), **dy}
+
+    def ours(arrays: Arrays) -> Arrays:
+        x, dy = put(arrays["x"], x_dtype), put(arrays["dy"], dy_dtype)
+        gamma, dx = put(arrays["gamma"], ops.dtype), poisoned(shape, ops.dtype)
+        dgamma, dbeta = parameter_gradients(shape[1])
+        ops.layer_norm_grad(x, gamma, EPS, dy, dx=dx, dgamma=dgamma, dbeta=dbeta)
+        check_accumulates(partial(ops.layer_norm_grad, x, gamma, EPS, dy, dx=dx), dgamma, dbeta)
+        for name, dtype in (("x", x_dtype), ("dy", dy_dtype)):
+            if dtype == ops.dtype:
+                other = put(arrays[name], dtype)
+                in_place = {"x": x, "dy": dy, name: other}
+                again = parameter_gradients(shape[1])
+                ops.layer_norm_grad(
+                    in_place["x"], gamma, EPS, in_place["dy"], dx=other, dgamma=again[0], dbeta=again[1]
+                )
+                np.testing.assert_array_equal(other.numpy(), dx.numpy(), f"dx in the place of {name}")
+                np.testing.assert_array_equal(again[0].numpy(), dgamma.numpy())
+        return {"dx": dx.numpy(), "dgamma": dgamma.numpy(), "dbeta": dbeta.numpy()}
+
+    def theirs(t: Tensors) -> Tensors:
+        leaves = [t[name].clone().requires_grad_() for name in ("x", "gamma", "beta")]
+        y = F.layer_norm(leaves[0], (shape[1],), leaves[1], leaves[2], EPS)
+        return dict(zip(("dx", "dgamma", "dbeta"), torch.autograd.grad(y, leaves, t["dy"]), strict=True))
+
+    check_gradients(cuda, ops.dtype, inputs, ours, theirs)
+
+
+def test_rows_of_layer_norm_grad_are_independent(ops: Ops) -> None:
+    arrays = {**rounded(RowsCase(70, 520).inputs(0, "float32"), ops.dtype), **drawn(0, ops.dtype, dy=(70, 520))}
+
+    def ours(rows: slice) -> Any:
+        x, dy = (np.ascontiguousarray(arrays[name][rows]) for name in ("x", "dy"))
+        dx, (dgamma, dbeta) = poisoned(x.shape, ops.dtype), parameter_gradients(520)
+        gamma = put(arrays["gamma"], ops.dtype)
+        ops.layer_norm_grad(put(x, ops.dtype), gamma, EPS, put(dy, ops.dtype), dx=dx, dgamma=dgamma, dbeta=dbeta)
+        return dx.numpy()
+
+    whole = ours(slice(0, 70))
+    for rows in (slice(0, 1), slice(31, 33), slice(5, 69)):
+        np.testing.assert_array_equal(ours(rows), whole[rows])
