@@ -44,6 +44,7 @@ Ops make_ops(const char* name, DType dtype) {
   ops.activate_grad = activate_grad<T>;
   ops.layer_norm_grad_scratch = layer_norm_grad_scratch;
   ops.layer_norm_grad = layer_norm_grad<T>;
+  ops.apply_dropout = apply_dropout<T>;
   return ops;
 }
 

@@ -36,5 +36,7 @@ void activate_grad(const ActivateGrad& op, Stream stream);
 size_t layer_norm_grad_scratch(int64_t num_tokens, int64_t cols, Stream stream);
 template <typename T>
 void layer_norm_grad(const LayerNormGrad& op, Stream stream);
+template <typename T>
+void apply_dropout(const ApplyDropout& op, Stream stream);
 
 }  // namespace albert_fast::cuda

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import philox
 import pytest
 import torch
 from cases import RowsCase
@@ -15,7 +16,7 @@ from conftest import CudaDevice
 from op_checks import ACTIVATIONS, distance
 from test_cuda_ops import DTYPES, Arrays, poisoned, put, rounded
 from test_ops import EPS
-from tolerance import GRADIENT
+from tolerance import GRADIENT, assert_within_pytorch
 from torch.nn import functional as F
 
 from albert_fast._core import Ops
@@ -192,3 +193,47 @@ def test_rows_of_layer_norm_grad_are_independent(ops: Ops) -> None:
     whole = ours(slice(0, 70))
     for rows in (slice(0, 1), slice(31, 33), slice(5, 69)):
         np.testing.assert_array_equal(ours(rows), whole[rows])
+
+
+# Dropout
+
+
+def test_philox_against_its_known_answers() -> None:
+    """Those that Random123 publishes for philox4x32-10 (kat_vectors)."""
+    zeros, ones = (0, 0, 0, 0), (0xFFFFFFFF,) * 4
+    pi = (0x243F6A88, 0x85A308D3, 0x13198A2E, 0x03707344)
+    for counter, key, expected in (
+        (zeros, (0, 0), (0x6627E8D5, 0xE169C58D, 0xBC57AC4C, 0x9B00DBD8)),
+        (ones, (0xFFFFFFFF, 0xFFFFFFFF), (0x408F276D, 0x41C83B0E, 0xA20BC7C6, 0x6D5451FD)),
+        (pi, (0xA4093822, 0x299F31D0), (0xD16CFE09, 0x94FDCCEB, 0x5001E420, 0x24126EA1)),
+    ):
+        np.testing.assert_array_equal(philox.philox4x32(np.array(counter, np.uint64), key), expected)
+
+
+@pytest.mark.parametrize("p", [0.0, 0.1, 0.5, 1 - 2**-40])
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_apply_dropout(ops: Ops, shape: tuple[int, int], p: float) -> None:
+    """The mask of the reference, to the bit; and the same call again is the same."""
+    dropout = (p, 0x9E3779B97F4A7C15, 7)
+    keeps = philox.kept(np.arange(shape[0] * shape[1]).reshape(shape), *dropout)
+    ones, residual = put(np.ones(shape), ops.dtype), drawn(1, ops.dtype, residual=shape)["residual"]
+    out, of_sums = poisoned(shape, ops.dtype), poisoned(shape, "float32")
+    ops.apply_dropout(ones, dropout, out=out)
+    np.testing.assert_array_equal(out.numpy() != 0, keeps)
+    ops.apply_dropout(ones, dropout, put(residual, ops.dtype), out=of_sums)
+    expected = (keeps * np.float32(1 / (1 - p))).astype(np.float32) + residual
+    np.testing.assert_array_equal(of_sums.numpy(), expected)
+    ops.apply_dropout(ones, dropout, out=ones)
+    np.testing.assert_array_equal(ones.numpy(), out.numpy(), "in place")
+
+
+def test_dropouts_of_other_seeds_and_streams_differ(ops: Ops) -> None:
+    """At p = 1/2 two masks agree in half of the numbers."""
+    shape, masks = (8, 1024), []
+    for seed, stream in ((0, 0), (1, 0), (1 << 32, 0), (0, 1)):
+        out = poisoned(shape, ops.dtype)
+        ops.apply_dropout(put(np.ones(shape), ops.dtype), (0.5, seed, stream), out=out)
+        masks.append(out.numpy() != 0)
+    for i, mask in enumerate(masks):
+        assert 0.45 < mask.mean() < 0.55
+        assert all(0.45 < (mask != other).mean() < 0.55 for other in masks[:i])
