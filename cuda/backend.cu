@@ -45,6 +45,7 @@ Ops make_ops(const char* name, DType dtype) {
   ops.layer_norm_grad_scratch = layer_norm_grad_scratch;
   ops.layer_norm_grad = layer_norm_grad<T>;
   ops.apply_dropout = apply_dropout<T>;
+  ops.embed_grad = embed_grad<T>;
   return ops;
 }
 

@@ -38,5 +38,7 @@ template <typename T>
 void layer_norm_grad(const LayerNormGrad& op, Stream stream);
 template <typename T>
 void apply_dropout(const ApplyDropout& op, Stream stream);
+template <typename T>
+void embed_grad(const EmbedGrad& op, Stream stream);
 
 }  // namespace albert_fast::cuda

@@ -237,3 +237,39 @@ def test_dropouts_of_other_seeds_and_streams_differ(ops: Ops) -> None:
     for i, mask in enumerate(masks):
         assert 0.45 < mask.mean() < 0.55
         assert all(0.45 < (mask != other).mean() < 0.55 for other in masks[:i])
+
+
+# Embeddings
+
+
+def test_embed_grad(cuda: CudaDevice, ops: Ops) -> None:
+    sizes, t = {"word": 50, "position": 40, "token_type": 2}, 70
+
+    def check(width: int) -> None:
+        rng = np.random.default_rng(width)
+        ids = {name: rng.integers(0, n, t).astype(np.int32) for name, n in sizes.items()}
+
+        def inputs(seed: int) -> Arrays:
+            tables = drawn(seed, ops.dtype, **{name: (n, width) for name, n in sizes.items()}, dy=(t, width))
+            vectors = rounded(RowsCase(1, width).inputs(seed, "float32"), ops.dtype)
+            return {**tables, "gamma": vectors["gamma"], "beta": vectors["beta"]}
+
+        def ours(arrays: Arrays) -> Arrays:
+            parameters = [put(arrays[name], ops.dtype) for name in (*sizes, "gamma")]
+            dsum, (dgamma, dbeta) = poisoned((t, width), "float32"), parameter_gradients(width)
+            run = partial(ops.embed_grad, *ids.values(), *parameters, EPS, put(arrays["dy"], ops.dtype), dsum=dsum)
+            run(dgamma=dgamma, dbeta=dbeta)
+            check_accumulates(run, dgamma, dbeta)
+            return {"dsum": dsum.numpy(), "dgamma": dgamma.numpy(), "dbeta": dbeta.numpy()}
+
+        def theirs(t: Tensors) -> Tensors:
+            rows = [t[name][torch.from_numpy(ids[name])] for name in ("word", "token_type", "position")]
+            leaves = [(rows[0] + rows[1] + rows[2]).requires_grad_(), t["gamma"].clone(), t["beta"].clone()]
+            leaves = [leaf.requires_grad_() for leaf in leaves]
+            y = F.layer_norm(leaves[0], (width,), leaves[1], leaves[2], EPS)
+            return dict(zip(("dsum", "dgamma", "dbeta"), torch.autograd.grad(y, leaves, t["dy"]), strict=True))
+
+        check_gradients(cuda, ops.dtype, inputs, ours, theirs)
+
+    for width in (8, 128, 136, 768, 1032, 2056, 4104):
+        check(width)
