@@ -46,6 +46,7 @@ Ops make_ops(const char* name, DType dtype) {
   ops.layer_norm_grad = layer_norm_grad<T>;
   ops.apply_dropout = apply_dropout<T>;
   ops.embed_grad = embed_grad<T>;
+  ops.scatter_add = scatter_add<T>;
   return ops;
 }
 

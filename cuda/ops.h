@@ -40,5 +40,7 @@ template <typename T>
 void apply_dropout(const ApplyDropout& op, Stream stream);
 template <typename T>
 void embed_grad(const EmbedGrad& op, Stream stream);
+template <typename T>
+void scatter_add(const ScatterAdd& op, Stream stream);
 
 }  // namespace albert_fast::cuda

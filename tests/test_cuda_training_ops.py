@@ -273,3 +273,30 @@ def test_embed_grad(cuda: CudaDevice, ops: Ops) -> None:
 
     for width in (8, 128, 136, 768, 1032, 2056, 4104):
         check(width)
+
+
+@pytest.mark.parametrize("width", [8, 136])
+def test_scatter_add(cuda: CudaDevice, ops: Ops, width: int) -> None:
+    """Targets of no row, of one, and just beside what a warp and a block sum at once; the others are not touched."""
+    counts, num_rows = np.array([0, 1, 31, 33, 127, 129, 300]), 12
+    starts = np.cumsum([0, *counts]).astype(np.int32)
+    targets = np.array([11, 0, 5, 3, 7, 2, 9], np.int32)
+
+    for seed in SEEDS:
+        arrays = drawn(seed, "float32", x=(int(starts[-1]), width), out=(num_rows, width))
+        order = np.random.default_rng(seed).permutation(starts[-1]).astype(np.int32)
+        results = []
+        for emulated_seed in (seed, seed + 100):
+            cuda.seed(emulated_seed)
+            out = put(arrays["out"], "float32")
+            ops.scatter_add(put(arrays["x"], "float32"), order, starts, targets, out=out)
+            results.append(out.numpy())
+        np.testing.assert_array_equal(results[0], results[1])
+        expected = arrays["out"].astype(np.float64)
+        theirs = torch.from_numpy(arrays["out"].copy())
+        to = np.repeat(targets, counts)
+        np.add.at(expected, to, arrays["x"][order].astype(np.float64))
+        theirs.index_add_(0, torch.from_numpy(to).long(), torch.from_numpy(arrays["x"][order]))
+        untouched = np.setdiff1d(np.arange(num_rows), targets[counts > 0])
+        np.testing.assert_array_equal(results[0][untouched], arrays["out"][untouched])
+        assert_within_pytorch(results[:1], [theirs.numpy()], [expected], "float32", GRADIENT)
