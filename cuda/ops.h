@@ -42,5 +42,7 @@ template <typename T>
 void embed_grad(const EmbedGrad& op, Stream stream);
 template <typename T>
 void scatter_add(const ScatterAdd& op, Stream stream);
+template <typename T>
+void cross_entropy(const CrossEntropy& op, Stream stream);
 
 }  // namespace albert_fast::cuda

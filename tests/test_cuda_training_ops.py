@@ -300,3 +300,38 @@ def test_scatter_add(cuda: CudaDevice, ops: Ops, width: int) -> None:
         untouched = np.setdiff1d(np.arange(num_rows), targets[counts > 0])
         np.testing.assert_array_equal(results[0][untouched], arrays["out"][untouched])
         assert_within_pytorch(results[:1], [theirs.numpy()], [expected], "float32", GRADIENT)
+
+
+# Losses
+
+
+@pytest.mark.parametrize("num_classes", [1, 2, 3, 511, 2049, 30000])
+def test_cross_entropy(cuda: CudaDevice, ops: Ops, num_classes: int) -> None:
+    n, scale = 5, 0.25
+    labels = np.random.default_rng(num_classes).integers(0, num_classes, n).astype(np.int32)
+    labels[2] = -100
+
+    def inputs(seed: int) -> Arrays:
+        return {"logits": 4 * drawn(seed, "float32", logits=(n, num_classes))["logits"]}
+
+    def ours(arrays: Arrays) -> Arrays:
+        logits = put(arrays["logits"], "float32")
+        losses, dlogits = poisoned((n,), "float32"), poisoned((n, num_classes), ops.dtype)
+        ops.cross_entropy(logits, labels, scale=scale, losses=losses, dlogits=dlogits)
+        if ops.dtype == "float32":
+            ops.cross_entropy(logits, labels, scale=scale, losses=losses, dlogits=logits)
+            np.testing.assert_array_equal(logits.numpy(), dlogits.numpy(), "in place")
+        assert losses.numpy()[2] == 0
+        assert not dlogits.numpy()[2].any()
+        return {"losses": losses.numpy(), "dlogits": dlogits.numpy()}
+
+    def theirs(t: Tensors) -> Tensors:
+        logits = t["logits"].requires_grad_()
+        losses = F.cross_entropy(logits, torch.from_numpy(labels).long(), reduction="none")
+        [dlogits] = torch.autograd.grad(scale * losses.sum(), logits)
+        return {"losses": losses, "dlogits": dlogits}
+
+    if num_classes == 1:  # nothing to lose, and nothing to measure errors by
+        assert not any(array.any() for array in ours(inputs(0)).values())
+    else:
+        check_gradients(cuda, ops.dtype, inputs, ours, theirs)
