@@ -15,6 +15,8 @@ from bench.machine import describe
 COMMANDS = {
     "kernels": "every op against torch's, and against the limits of the machine",
     "model": "the whole model against transformers and other runtimes: speed and difference",
+    "gradients": "the error of every gradient, and transformers', against float64",
+    "curve": "the loss of a small model over some steps, beside transformers'",
     "training": "a training step against transformers: speed and memory",
     "scaling": "ours with 1 and more threads, and in batches of all sizes",
     "strassen": "one level of Strassen-Winograd around our product",

@@ -57,8 +57,8 @@ def _speed(options: argparse.Namespace, names: tuple[str, ...]) -> Table:
             against = (ratio(times, REFERENCE, name), ratio(times, name, names[0]))
             table.add(case, name, seconds, *against, work / seconds / 1e9, percent(work / seconds / limits.flops))
     table.notes.append(
-        f"Medians of {options.rounds} rounds. The loss is a random weighting of the last hidden states; gradients of all"
-        " parameters are made anew. What is computed again under a policy that keeps less is not counted as work."
+        f"Medians of {options.rounds} rounds. The loss is a random weighting of the last hidden states; gradients of"
+        " all parameters are made anew. What is computed again under a policy that keeps less is not counted as work."
     )
     return table
 

@@ -51,6 +51,14 @@ Ops make_ops(const char* name, DType dtype) {
   ops.linear_weight_grad_scratch = linear_grad_scratch<T>;
   ops.linear_input_grad = linear_input_grad<T>;
   ops.linear_weight_grad = linear_weight_grad<T>;
+  ops.activate = activate<T>;
+  ops.activate_grad = activate_grad<T>;
+  ops.layer_norm_grad_scratch = layer_norm_grad_scratch;
+  ops.layer_norm_grad = layer_norm_grad<T>;
+  ops.apply_dropout = apply_dropout<T>;
+  ops.embed_grad = embed_grad<T>;
+  ops.scatter_add = scatter_add<T>;
+  ops.cross_entropy = cross_entropy<T>;
   return ops;
 }
 

@@ -29,6 +29,21 @@ template <typename T>
 void pool(const Pool& op, Stream stream);
 template <typename T>
 void l2_normalize(const L2Normalize& op, Stream stream);
+template <typename T>
+void activate(const Activate& op, Stream stream);
+template <typename T>
+void activate_grad(const ActivateGrad& op, Stream stream);
+size_t layer_norm_grad_scratch(int64_t num_tokens, int64_t cols, Stream stream);
+template <typename T>
+void layer_norm_grad(const LayerNormGrad& op, Stream stream);
+template <typename T>
+void apply_dropout(const ApplyDropout& op, Stream stream);
+template <typename T>
+void embed_grad(const EmbedGrad& op, Stream stream);
+template <typename T>
+void scatter_add(const ScatterAdd& op, Stream stream);
+template <typename T>
+void cross_entropy(const CrossEntropy& op, Stream stream);
 
 template <typename T>
 void linear_input_grad(const LinearInputGrad& op, Stream stream);

@@ -167,8 +167,9 @@ def test_an_empty_batch_has_gradients_of_zero() -> None:
 
 
 @pytest.mark.usefixtures("one_thread")
-def test_dropout_is_seeded_and_differentiated(seed: int = 3) -> None:
+def test_dropout_is_seeded_and_differentiated() -> None:
     """Finite differences in float64: the mask of the backward pass is that of the forward pass."""
+    seed = 3
     parameters = random_parameters(4, 6, 1, torch.float64)
     x = torch.randn(2, 4, 4, dtype=torch.float64, requires_grad=True)
     spec = spec_of((0, 0), hidden_dropout_prob=0.3, attention_probs_dropout_prob=0.2)

@@ -83,8 +83,8 @@ def embed(
 ) -> Tensor:
     """LayerNorm(word[input_ids] + position[position_ids] + token_type[token_type_ids]), differentiable in the tables.
 
-    Ids are integers of one shape [B, S]; tables [n, E], gamma and beta [E], of one dtype. Gives [B, S, E] of that dtype.
-    The sums over tokens in the gradients are in a fixed order, whatever the number of threads. Raises
+    Ids are integers of one shape [B, S]; tables [n, E], gamma and beta [E], of one dtype. Gives [B, S, E] of that
+    dtype. The sums over tokens in the gradients are in a fixed order, whatever the number of threads. Raises
     ``InvalidInputError`` for ids outside their table.
     """
     if not input_ids.shape == position_ids.shape == token_type_ids.shape:

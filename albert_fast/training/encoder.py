@@ -157,7 +157,8 @@ def run_encoder(
     Returns [B, S, H], zeros at padding, of the parameters' dtype. A CPU computes in float32 (float64 for float64),
     whatever autocast or narrower parameters say; CUDA in the parameters' dtype, or autocast's.
 
-    Raises ``InvalidInputError`` for shapes or dtypes that do not fit, ``ConfigError`` for sizes the kernels cannot take.
+    Raises ``InvalidInputError`` for shapes or dtypes that do not fit, ``ConfigError`` for sizes the kernels do not
+    take.
     """
     if hidden_states.dim() != 3:
         raise InvalidInputError(f"hidden_states: got shape {list(hidden_states.shape)}, expected [B, S, H]")

@@ -74,11 +74,12 @@ def _scaled(grad: Tensor, *tensors: Tensor) -> tuple[Tensor, ...]:
 
 
 def masked_lm_loss(hidden: Tensor, labels: Tensor, decoder_weight: Tensor, decoder_bias: Tensor) -> Tensor:
-    """Mean cross entropy of ``hidden decoder_weight^T + decoder_bias`` against labels, differentiable in all but labels.
+    """Mean cross entropy of ``hidden decoder_weight^T + decoder_bias`` against labels, differentiable in all but those.
 
-    hidden [n, E], after the head's dense layer, activation and LayerNorm; labels integers [n], -100 for rows that do not
-    count; decoder_weight [V, E]; decoder_bias [V]. At most 256 rows of logits exist at a time. NaN if no row counts, as
-    ``torch.nn.functional.cross_entropy`` gives. Raises ``InvalidInputError`` for labels that are neither -100 nor below V.
+    hidden [n, E], after the head's dense layer, activation and LayerNorm; labels integers [n], -100 for rows that do
+    not count; decoder_weight [V, E]; decoder_bias [V]. At most 256 rows of logits exist at a time. NaN if no row
+    counts, as ``torch.nn.functional.cross_entropy`` gives. Raises ``InvalidInputError`` for labels that are neither -100
+    nor below V.
     """
     if hidden.dim() != 2 or labels.shape != hidden.shape[:1]:
         raise InvalidInputError(

@@ -15,8 +15,8 @@ class Once(torch.autograd.Function):
     """``apply(compute, *tensors)``: ``compute(*tensors)``, a tuple of tensors, as one step of a backward pass.
 
     A function of its own, so that ``torch.func`` finds plain tensors in it, and so that a graph of the backward pass
-    (``create_graph=True``) has a node that says no: without it, a loss of gradients would silently have none. Tensors on
-    which the gradients depend must be among the arguments, if only for that.
+    (``create_graph=True``) has a node that says no: without it, a loss of gradients would silently have none. Tensors
+    on which the gradients depend must be among the arguments, if only for that.
     """
 
     @staticmethod

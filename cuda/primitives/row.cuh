@@ -141,8 +141,8 @@ class Row {
 
   /// This row = (row - mean) / sqrt(var + eps) over 1 / inverse_count numbers, by the corrected two-pass algorithm
   /// (Chan, Golub & LeVeque 1983, eq. 1.7): differences to a rounded mean are summed too, which gives what its rounding
-  /// left over.
-  __device__ void standardize(float inverse_count, float eps) {
+  /// left over. Returns 1 / sqrt(var + eps).
+  __device__ float standardize(float inverse_count, float eps) {
     float sum[1] = {};
     each_vector([&](int, float (&v)[kVector]) {
 #pragma unroll
@@ -166,6 +166,42 @@ class Row {
     each_vector([&](int, float (&v)[kVector]) {
 #pragma unroll
       for (int i = 0; i < kVector; ++i) v[i] = (v[i] - left_over) * scale;
+    });
+    return scale;
+  }
+
+  /// This row = 0
+  __device__ void clear() {
+    each_vector([&](int, float (&v)[kVector]) {
+#pragma unroll
+      for (int i = 0; i < kVector; ++i) v[i] = 0;
+    });
+  }
+
+  /// Backwards through `standardize`, which left `x` and returned `scale`, and `store_scaled`: this row is dy and
+  /// becomes dx, and what it means for gamma and beta is added to dgamma and dbeta.
+  template <typename T>
+  __device__ void differentiate(Row& x, float scale, const T* gamma, float inverse_count, Row& dgamma, Row& dbeta) {
+    float sums[2] = {};  // of dy gamma, and of dy gamma x
+    each_slot([&](int slot, int column) {
+      float (&v)[kVector] = values_[slot];
+      float g[kVector];
+      load_floats<kVector>(gamma + column, g);
+#pragma unroll
+      for (int i = 0; i < kVector; ++i) {
+        dgamma.values_[slot][i] += v[i] * x.values_[slot][i];
+        dbeta.values_[slot][i] += v[i];
+        v[i] *= g[i];
+        sums[0] += v[i];
+        sums[1] += v[i] * x.values_[slot][i];
+      }
+    });
+    group_.sum(sums);
+    const float mean = sums[0] * inverse_count, slope = sums[1] * inverse_count;
+    each_slot([&](int slot, int) {
+      float (&v)[kVector] = values_[slot];
+#pragma unroll
+      for (int i = 0; i < kVector; ++i) v[i] = (v[i] - mean - x.values_[slot][i] * slope) * scale;
     });
   }
 
@@ -206,12 +242,17 @@ class Row {
 
  private:
   template <typename F>
-  __device__ void each_vector(F f) {
+  __device__ void each_slot(F f) {
 #pragma unroll
     for (int slot = 0; slot < kSlots; ++slot) {
       const int column = (slot * Shape::kThreads + group_.thread()) * kVector;
-      if (column < width_) f(column, values_[slot]);
+      if (column < width_) f(slot, column);
     }
+  }
+
+  template <typename F>
+  __device__ void each_vector(F f) {
+    each_slot([&](int slot, int column) { f(column, values_[slot]); });
   }
 
   RowGroup<Shape::kThreads>& group_;
