@@ -1,4 +1,4 @@
-"""The loss of a small masked language model, trained by us and by transformers: same weights, data, seed and optimizer."""
+"""The loss of a small masked language model, trained by us and by transformers from the same weights and data."""
 
 from __future__ import annotations
 

@@ -78,8 +78,8 @@ def masked_lm_loss(hidden: Tensor, labels: Tensor, decoder_weight: Tensor, decod
 
     hidden [n, E], after the head's dense layer, activation and LayerNorm; labels integers [n], -100 for rows that do
     not count; decoder_weight [V, E]; decoder_bias [V]. At most 256 rows of logits exist at a time. NaN if no row
-    counts, as ``torch.nn.functional.cross_entropy`` gives. Raises ``InvalidInputError`` for labels that are neither -100
-    nor below V.
+    counts, as ``torch.nn.functional.cross_entropy`` gives. Raises ``InvalidInputError`` for labels that are neither
+    -100 nor below V.
     """
     if hidden.dim() != 2 or labels.shape != hidden.shape[:1]:
         raise InvalidInputError(
