@@ -45,6 +45,7 @@ constexpr Ops kOps = {
     .linear_input_grad = linear_input_grad,
     .linear_weight_grad = linear_weight_grad,
     .attention_grad = attention_grad,
+    .apply_dropout = apply_dropout,
 };
 
 #ifdef ALBERT_FAST_NARROW_WEIGHTS

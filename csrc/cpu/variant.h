@@ -24,6 +24,7 @@ size_t linear_input_grad_scratch(int64_t num_tokens, int64_t rows, int64_t cols,
 size_t attention_grad_scratch(int64_t num_tokens, int64_t max_seqlen, int64_t num_heads, int64_t head_dim,
                               Stream stream);
 size_t linear_weight_grad_scratch(int64_t num_tokens, int64_t rows, int64_t cols, Stream stream);
+void apply_dropout(const ApplyDropout& op, Stream stream);
 void attention_grad(const AttentionGrad& op, Stream stream);
 void linear_input_grad(const LinearInputGrad& op, Stream stream);
 void linear_weight_grad(const LinearWeightGrad& op, Stream stream);
