@@ -1,6 +1,6 @@
 // y = x * mask + residual, one row [H] at a time; element (t, j) is number t H + j of the dropout's stream.
-#include "cpu/primitives/block.h"
 #include "cpu/primitives/philox.h"
+#include "cpu/primitives/rows.h"
 #include "cpu/runtime/executor.h"
 #include "cpu/variant.h"
 
@@ -12,14 +12,10 @@ void drop_row(const real* x, const real* residual, Dropout dropout, uint64_t fir
   const auto mask_at = [&](int64_t j) {
     return dropout.p > 0 ? dropout_mask(dropout, first + uint64_t(j)) : broadcast(1);
   };
-  int64_t j = 0;
-  for (; j + kLanes <= n; j += kLanes) {
-    const vec kept = load(x + j) * mask_at(j);
-    store(y + j, residual != nullptr ? kept + load(residual + j) : kept);
-  }
-  if (j == n) return;
-  const vec kept = load_partial(x + j, n - j) * mask_at(j);
-  store_partial(y + j, residual != nullptr ? kept + load_partial(residual + j, n - j) : kept, n - j);
+  each_vector(n, [&](int64_t j, auto access) {
+    const vec kept = access.load(x + j) * mask_at(j);
+    access.store(y + j, residual != nullptr ? kept + access.load(residual + j) : kept);
+  });
 }
 
 }  // namespace

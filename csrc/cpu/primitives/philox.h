@@ -1,10 +1,10 @@
 // Dropout's numbers: Philox4x32-10 (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3", section 3.3), as
 // `Dropout` in kernels/types.h counts them.
 //
-// A vector of words is kPhiloxWords / 4 counters side by side, four words each, so that what comes out lies in the order
-// of the numbers. A round takes (c0, c1, c2, c3) to (hi(M1 c2) ^ c1 ^ k0, lo(M1 c2), hi(M0 c0) ^ c3 ^ k1, lo(M0 c0)):
-// one multiplication of the even words, which leaves (lo, hi, lo, hi), the reversal of each four of them, and the odd
-// words moved down to their even neighbours.
+// A vector of words is kPhiloxWords / 4 counters side by side, four words each, so that what comes out lies in the
+// order of the numbers. A round takes (c0, c1, c2, c3) to (hi(M1 c2) ^ c1 ^ k0, lo(M1 c2), hi(M0 c0) ^ c3 ^ k1, lo(M0
+// c0)): one multiplication of the even words, which leaves (lo, hi, lo, hi), the reversal of each four of them, and the
+// odd words moved down to their even neighbours.
 #pragma once
 
 #if defined(__SSE2__)
@@ -26,7 +26,9 @@ typedef uint64_t pairvec __attribute__((vector_size(ALBERT_FAST_VECTOR_BYTES)));
 /// The products of the low words of each pair.
 inline pairvec multiply_low(pairvec a, pairvec b) {
 #if defined(__AVX512F__) && ALBERT_FAST_VECTOR_BYTES == 64
-  return reinterpret_cast<pairvec>(_mm512_mul_epu32(reinterpret_cast<__m512i>(a), reinterpret_cast<__m512i>(b)));
+  // All lanes, masked with zeros: GCC 12 takes the undefined operand of the form without a mask for a mistake.
+  return reinterpret_cast<pairvec>(
+      _mm512_maskz_mul_epu32(0xff, reinterpret_cast<__m512i>(a), reinterpret_cast<__m512i>(b)));
 #elif defined(__AVX2__) && ALBERT_FAST_VECTOR_BYTES == 32
   return reinterpret_cast<pairvec>(_mm256_mul_epu32(reinterpret_cast<__m256i>(a), reinterpret_cast<__m256i>(b)));
 #elif defined(__SSE2__) && ALBERT_FAST_VECTOR_BYTES == 16
