@@ -13,6 +13,8 @@ from pkgutil import extend_path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from albert_fast.acceleration import accelerate as accelerate
+    from albert_fast.acceleration import restore as restore
     from albert_fast.config import AlbertConfig as AlbertConfig
     from albert_fast.encoding import encode as encode
     from albert_fast.encoding import encode_iter as encode_iter
@@ -30,13 +32,25 @@ _HOMES = {
     "AlbertConfig": "config",
     "AlbertTokenizer": "tokenizer",
     "Model": "model",
+    "accelerate": "acceleration",
     "encode": "encoding",
     "encode_iter": "encoding",
     "load": "model",
+    "restore": "acceleration",
     "verify": "verification",
 }
 
-__all__ = ["AlbertConfig", "AlbertTokenizer", "Model", "encode", "encode_iter", "load", "verify"]
+__all__ = [
+    "AlbertConfig",
+    "AlbertTokenizer",
+    "Model",
+    "accelerate",
+    "encode",
+    "encode_iter",
+    "load",
+    "restore",
+    "verify",
+]
 
 
 def __getattr__(name: str) -> Any:

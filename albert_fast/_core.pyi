@@ -320,3 +320,52 @@ class Ops:
         num_threads: int | None = None,
         stream: int = 0,
     ) -> None: ...
+
+class EncoderTraining:
+    gradient_offsets: list[int]
+    gradient_size: int
+    gradient_dtype: str
+    def __init__(
+        self,
+        *,
+        hidden_size: int,
+        intermediate_size: int,
+        num_attention_heads: int,
+        activation: str,
+        layer_norm_eps: float,
+        hidden_dropout: float,
+        attention_dropout: float,
+        layers: Sequence[int],
+        keep_every: int,
+        dtype: str = "float32",
+        device: str = "cpu",
+        isa: str = "",
+    ) -> None: ...
+    def saved_size(self, num_tokens: int) -> int: ...
+    def chunk_layer_bytes(self, num_tokens: int) -> int: ...
+    def forward(
+        self,
+        x: Any,
+        cu_seqlens: Ints,
+        parameters: Sequence[Any],
+        *,
+        out: Any,
+        saved: Any,
+        seed: int = 0,
+        num_threads: int | None = None,
+        stream: int = 0,
+    ) -> None: ...
+    def backward(
+        self,
+        dy: Any,
+        cu_seqlens: Ints,
+        parameters: Sequence[Any],
+        saved: Any,
+        *,
+        seed: int = 0,
+        chunk: int = 1,
+        dx: Any,
+        gradients: Sequence[Any],
+        num_threads: int | None = None,
+        stream: int = 0,
+    ) -> None: ...

@@ -15,6 +15,7 @@ from bench.machine import describe
 COMMANDS = {
     "kernels": "every op against torch's, and against the limits of the machine",
     "model": "the whole model against transformers and other runtimes: speed and difference",
+    "training": "a training step against transformers: speed and memory",
     "scaling": "ours with 1 and more threads, and in batches of all sizes",
     "strassen": "one level of Strassen-Winograd around our product",
     "accuracy": "our error and transformers' error against float64",

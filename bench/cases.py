@@ -15,6 +15,7 @@ from albert_fast.errors import InvalidInputError
 sys.path.append(str(Path(__file__).resolve().parent.parent / "tests"))
 
 from cases import XXLARGE_PRODUCTS, AttentionCase, LinearCase, RowsCase
+from cases import LinearGradCase as LinearGradCase
 
 TOKENS = (1, 4, 8, 16, 64, 128, 512, 1024)
 ATTENTION_LENGTHS = (16, 128, 512)

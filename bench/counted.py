@@ -7,10 +7,10 @@ launch. There is no cache in the emulator, so every sector of 32 bytes that a wa
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from bench.cases import AttentionCase, LinearCase, RowsCase
+from bench.cases import AttentionCase, LinearCase, LinearGradCase, RowsCase
 from bench.cubins import short_names
 from bench.report import Table, percent
 
@@ -25,10 +25,10 @@ SUM_BYTES = INDEX_BYTES = 4  # fp32 sums, int32 tokens, rows and offsets
 _MOST_BYTES = 1.05  # over the least, unless a call says otherwise
 _NOTE = (
     "Wavefronts: passes through shared memory over the fewest for what was asked for; sectors: of 32 bytes of global"
-    " memory over the fewest. Operands read: how often the tiles of `linear` and `attention` read x, weight, queries,"
-    " keys and values, which follows from their sizes. Bytes / least: all other bytes of global memory, over every"
-    " operand once; there is no cache, so what many warps or blocks read counts for each of them. Useful tensor flops:"
-    " what the op needs, over what the tensor instructions did."
+    " memory over the fewest. Operands read: how often the tiles of `linear`, of its gradients and of `attention` read"
+    " x, weight, dy, queries, keys and values, which follows from their sizes. Bytes / least: all other bytes of global"
+    " memory, over every operand once; there is no cache, so what many warps or blocks read counts for each of them."
+    " Useful tensor flops: what the op needs, over what the tensor instructions did."
 )
 
 
@@ -71,6 +71,22 @@ def least_linear(case: LinearCase, tile: tuple[int, int], item: int, y_item: int
         operands_once=item * case.k * (case.t + case.n),
         flops=2 * case.t * case.n * case.k,
     )
+
+
+def least_linear_input_grad(case: LinearGradCase, tile: tuple[int, int], item: int, dx_item: int) -> Least:
+    """That of dy times the transposed weight."""
+    product = LinearCase(case.t, case.k, case.n, bias=False, residual=case.residual)
+    return least_linear(product, tile, item, dx_item)
+
+
+def least_linear_weight_grad(
+    case: LinearGradCase, tile: tuple[int, int], item: int, *, add: bool, dbias: bool
+) -> Least:
+    """That of the transposed dy times the transposed x, and a look at what it is added to; dbias reads dy once more."""
+    product = LinearCase(case.n, case.k, case.t, bias=False, residual=False)
+    least = least_linear(product, tile, item, SUM_BYTES)
+    written = least.written + SUM_BYTES * case.n * dbias
+    return replace(least, read=written * add, written=written, operands=least.operands + item * case.t * case.n * dbias)
 
 
 def least_attention(case: AttentionCase, queries: int, item: int) -> Least:

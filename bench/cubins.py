@@ -32,8 +32,8 @@ _ENTRY = re.compile(r"\.entry ([\w$]+)\(.*?\)(.*?)^\s*\{(.*?)^\s*\}", re.MULTILI
 _EXTERN_SHARED = re.compile(r"^\s*\.extern \.shared .*?\b([\w$]+)\[\];", re.MULTILINE)
 
 _LINEAR_TILES = ROOT / "cuda" / "linear_tiles.h"
-_TILE_TABLE = re.compile(r"k(Mma|Simt)Tiles\[\] = \{(.*?)\};", re.DOTALL)
-_TILE_INDEX = re.compile(r"^linear_kernel<(\w+), (\d+)>$")
+_TILE_TABLE = re.compile(r"k(Mma|Gradient|Simt)Tiles\[\] = \{(.*?)\};", re.DOTALL)
+_TILE_INDEX = re.compile(r"^(linear(_input_grad|_weight_grad)?_kernel)<(\w+), (\d+)>$")
 
 _NAMESPACES = re.compile(r"(?:\w+|\(anonymous namespace\))::")
 _TYPES = {"__nv_bfloat16": "bf16", "__half": "fp16", "float": "fp32"}
@@ -181,11 +181,12 @@ def _shorten(demangled: str) -> str:
 
 
 def _with_tile(name: str) -> str:
-    """The tile in place of its index: ``linear_kernel`` is compiled for each of a table."""
+    """The tile in place of its index: ``linear_kernel`` and its gradients' are compiled for each of a table."""
 
     def tile(found: re.Match[str]) -> str:
-        sizes = linear_tiles()["fp32" if found[1] == "fp32" else "16 bit"][int(found[2])]
-        return f"linear_kernel<{found[1]}, {'x'.join(map(str, sizes))}>"
+        kernel, gradient, dtype, index = found.groups()
+        table = "fp32" if dtype == "fp32" else "gradients" if gradient else "16 bit"
+        return f"{kernel}<{dtype}, {'x'.join(map(str, linear_tiles()[table][int(index)]))}>"
 
     return _TILE_INDEX.sub(tile, name)
 
@@ -196,7 +197,7 @@ def linear_tiles() -> dict[str, list[tuple[int, ...]]]:
     tables = dict(_TILE_TABLE.findall(_LINEAR_TILES.read_text()))
     return {
         dtype: [tuple(map(int, tile.split(",")[:3])) for tile in re.findall(r"\{([\d, ]+)\}", tables[name])]
-        for dtype, name in (("16 bit", "Mma"), ("fp32", "Simt"))
+        for dtype, name in (("16 bit", "Mma"), ("gradients", "Gradient"), ("fp32", "Simt"))
     }
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -14,7 +15,7 @@ from albert_fast import _core
 from albert_fast._core import Ops
 from albert_fast.cuda import DeviceArray
 from bench import counted
-from bench.cases import AttentionCase, LinearCase, RowsCase
+from bench.cases import AttentionCase, LinearCase, LinearGradCase, RowsCase
 from bench.counted import Call, Counted
 from bench.cubins import ToolMissingError
 from bench.report import Table
@@ -32,6 +33,14 @@ LINEAR_SHAPES = {
     ),
     4: ((128, 192, 256),),
 }
+
+# The same for both gradients, each with its tile of [tokens, rows].
+GradShapes = Sequence[tuple[tuple[int, int], LinearGradCase]]
+LINEAR_GRAD_SHAPES: dict[int, GradShapes] = {
+    2: (((128, 128), LinearGradCase(256, 256, 3584)), ((64, 64), LinearGradCase(512, 512, 768))),
+    4: (((64, 64), LinearGradCase(128, 128, 192)),),
+}
+
 QUERIES = {2: 64, 4: 32}  # of a tile of `attention`, by bytes of a number
 HEAD_DIMS = (32, 64, 128)
 LENGTHS = (192, 64)  # whole tiles of queries and keys
@@ -63,6 +72,23 @@ def linear_call(ops: Ops, case: LinearCase) -> Call:
         partial(_run_linear, ops, case, y_dtype),
         **limit,
     )
+
+
+def linear_grad_calls(ops: Ops, shapes: GradShapes | None = None) -> Iterator[Call]:
+    """Both gradients at the shapes given, or with every tile: alone; and with all that there can be beside them:
+    residual; what dweight is added to, and dbias."""
+    item = ITEM[ops.dtype]
+    for tile, case in shapes or LINEAR_GRAD_SHAPES[item]:
+        shape = f"{case.t} x {case.n} x {case.k}"
+        for residual, dx_dtype in ((False, ops.dtype), (True, ops.sum_dtype)):
+            of = replace(case, residual=residual)
+            least = counted.least_linear_input_grad(of, tile, item, ITEM[dx_dtype])
+            run = partial(_run_linear_input_grad, ops, of, dx_dtype)
+            yield Call("linear_input_grad", f"{shape}, {'residual' if residual else 'plain'}", least, run)
+        for add in (False, True):
+            least = counted.least_linear_weight_grad(case, tile, item, add=add, dbias=add)
+            run = partial(_run_linear_weight_grad, ops, case, add)
+            yield Call("linear_weight_grad", f"{shape}, {'dbias, added' if add else 'plain'}", least, run)
 
 
 def linear_tile(ops: Ops, case: LinearCase) -> tuple[int, int]:
@@ -165,7 +191,7 @@ def count_all(take_counters: Callable[[], counted.Records]) -> tuple[list[Counte
     records: list[dict[str, Any]] = []
     for dtype in DTYPES:
         ops = Ops(device="cuda", dtype=dtype)
-        for calls in (linear_calls, attention_calls, row_calls, widest_calls):
+        for calls in (linear_calls, linear_grad_calls, attention_calls, row_calls, widest_calls):
             found = [counted.count(call, take_counters) for call in calls(ops)]
             records += [record for one in found for record in one.records]
             if dtype != "float16" and calls is not widest_calls:
@@ -192,6 +218,19 @@ def _run_linear(ops: Ops, case: LinearCase, y_dtype: str) -> None:
     bias = _filled((case.n,), ops.dtype) if case.bias else None
     residual = _filled((case.t, case.n), ops.dtype) if case.residual else None
     ops.linear(x, weight, bias, case.activation, residual, out=DeviceArray((case.t, case.n), y_dtype))
+
+
+def _run_linear_input_grad(ops: Ops, case: LinearGradCase, dx_dtype: str) -> None:
+    dy, weight = _filled((case.t, case.n), ops.dtype), _filled((case.n, case.k), ops.dtype)
+    residual = _filled((case.t, case.k), ops.dtype) if case.residual else None
+    ops.linear_input_grad(dy, weight, residual, dx=DeviceArray((case.t, case.k), dx_dtype))
+
+
+def _run_linear_weight_grad(ops: Ops, case: LinearGradCase, add: bool) -> None:
+    dy, x = _filled((case.t, case.n), ops.dtype), _filled((case.t, case.k), ops.dtype)
+    dweight = _filled((case.n, case.k), ops.sum_dtype)
+    dbias = _filled((case.n,), ops.sum_dtype) if add else None
+    ops.linear_weight_grad(dy, x, dweight=dweight, dbias=dbias, accumulate=add)
 
 
 def _run_attention(ops: Ops, case: AttentionCase) -> None:

@@ -6,6 +6,7 @@
 
 #include "linear_tiles.h"
 #include "ops.h"
+#include "pad_columns.h"
 #include "runtime/device.h"
 #include "runtime/memory.h"
 
@@ -13,6 +14,12 @@ namespace albert_fast::cuda {
 namespace {
 
 size_t no_scratch(int64_t, int64_t, Stream) { return 0; }
+
+/// Of both gradients of `linear`: for dy [T, N].
+template <typename T>
+size_t linear_grad_scratch(int64_t num_tokens, int64_t rows, int64_t, Stream) {
+  return pad_columns_scratch(sizeof(T), num_tokens, rows);
+}
 
 template <typename T>
 Ops make_ops(const char* name, DType dtype) {
@@ -40,6 +47,10 @@ Ops make_ops(const char* name, DType dtype) {
   ops.gather = gather<T>;
   ops.pool = pool<T>;
   ops.l2_normalize = l2_normalize<T>;
+  ops.linear_input_grad_scratch = linear_grad_scratch<T>;
+  ops.linear_weight_grad_scratch = linear_grad_scratch<T>;
+  ops.linear_input_grad = linear_input_grad<T>;
+  ops.linear_weight_grad = linear_weight_grad<T>;
   return ops;
 }
 

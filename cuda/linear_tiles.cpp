@@ -51,13 +51,13 @@ double estimate(const LinearTile& tile, int element_size, int64_t num_tokens, in
   return ceil_div(blocks, limits.multiprocessors) * (kFixed + largest + kExposed * others);
 }
 
-}  // namespace
-
-LinearConfig choose_linear_tile(DType dtype, int64_t num_tokens, int64_t rows, int64_t cols,
-                                const DeviceLimits& limits) {
+/// Of 16-bit types one of `table`, of float one of its own.
+template <size_t kCount>
+LinearConfig choose(const LinearTile (&table)[kCount], DType dtype, int64_t num_tokens, int64_t rows, int64_t cols,
+                    const DeviceLimits& limits) {
   const bool simt = dtype == DType::kFloat32;
-  const LinearTile* first = simt ? std::begin(kSimtTiles) : std::begin(kMmaTiles);
-  const LinearTile* last = simt ? std::end(kSimtTiles) : std::end(kMmaTiles);
+  const LinearTile* first = simt ? std::begin(kSimtTiles) : std::begin(table);
+  const LinearTile* last = simt ? std::end(kSimtTiles) : std::end(table);
   const int element_size = static_cast<int>(size_of(dtype));
   // The first of the table, where several are equal.
   const LinearTile& best = *std::min_element(first, last, [&](const LinearTile& a, const LinearTile& b) {
@@ -66,6 +66,18 @@ LinearConfig choose_linear_tile(DType dtype, int64_t num_tokens, int64_t rows, i
   });
   const int64_t num_blocks = ceil_div(num_tokens, best.tokens) * ceil_div(rows, best.rows);
   return {best, num_blocks, static_cast<size_t>(shared_bytes(best, element_size))};
+}
+
+}  // namespace
+
+LinearConfig choose_linear_tile(DType dtype, int64_t num_tokens, int64_t rows, int64_t cols,
+                                const DeviceLimits& limits) {
+  return choose(kMmaTiles, dtype, num_tokens, rows, cols, limits);
+}
+
+LinearConfig choose_gradient_tile(DType dtype, int64_t result_rows, int64_t result_cols, int64_t depth,
+                                  const DeviceLimits& limits) {
+  return choose(kGradientTiles, dtype, result_rows, result_cols, depth, limits);
 }
 
 std::string describe(const LinearConfig& config) {

@@ -1,4 +1,5 @@
-// The tiles a `linear` can run with, and which one it does: a pure function of the problem and the device.
+// The tiles `linear` and its gradients can run with, and which one they do: a pure function of the problem and the
+// device.
 #pragma once
 
 #include <cstdint>
@@ -38,6 +39,11 @@ inline constexpr LinearTile kMmaTiles[] = {
     {64, 32, 64, 4, 2, 2},   {32, 32, 128, 4, 2, 2},  {16, 32, 128, 4, 1, 4},
 };
 
+/// For the gradients of 16-bit types, which training computes for many tokens at a time: one whose warps are of 64 x
+/// 64, and a smaller one for results that would not fill the device with it. Transposed operands have rows of 128 or
+/// 256 bytes in both.
+inline constexpr LinearTile kGradientTiles[] = {{128, 128, 32, 3, 2, 2}, {64, 64, 64, 4, 2, 2}};
+
 /// For float, which is for checking: one is enough.
 inline constexpr LinearTile kSimtTiles[] = {{64, 64, 32, 3, 8, 1}};
 
@@ -50,6 +56,10 @@ struct LinearConfig {
 
 LinearConfig choose_linear_tile(DType dtype, int64_t num_tokens, int64_t rows, int64_t cols,
                                 const DeviceLimits& limits);
+
+/// The same for a gradient [result_rows, result_cols] that is a sum over `depth`.
+LinearConfig choose_gradient_tile(DType dtype, int64_t result_rows, int64_t result_cols, int64_t depth,
+                                  const DeviceLimits& limits);
 
 /// "128 x 128 x 32, 3 stages, 2 x 2 warps of 64 x 64, 96 blocks, 49152 bytes"
 std::string describe(const LinearConfig& config);

@@ -30,4 +30,9 @@ void pool(const Pool& op, Stream stream);
 template <typename T>
 void l2_normalize(const L2Normalize& op, Stream stream);
 
+template <typename T>
+void linear_input_grad(const LinearInputGrad& op, Stream stream);
+template <typename T>
+void linear_weight_grad(const LinearWeightGrad& op, Stream stream);
+
 }  // namespace albert_fast::cuda

@@ -43,6 +43,26 @@ class LinearCase:
 
 
 @dataclass(frozen=True)
+class LinearGradCase:
+    """dx [T, K] = dy [T, N] weight [N, K] + residual; dweight [N, K] = dy^T x [T, K], dbias [N] = column sums of dy."""
+
+    t: int
+    n: int
+    k: int
+    residual: bool = True
+
+    def inputs(self, seed: int, dtype: str) -> Arrays:
+        """dy, weight, x, and residual if the case has one; dx and dweight are of the order of 1."""
+        rng = _generator(seed, self.t, self.n, self.k)
+        arrays = {"dy": rng.standard_normal((self.t, self.n))}
+        arrays["weight"] = rng.standard_normal((self.n, self.k)) / np.sqrt(self.n)
+        arrays["x"] = rng.standard_normal((self.t, self.k)) / np.sqrt(self.t)
+        if self.residual:
+            arrays["residual"] = rng.standard_normal((self.t, self.k))
+        return {name: array.astype(dtype) for name, array in arrays.items()}
+
+
+@dataclass(frozen=True)
 class AttentionCase:
     """out [T, H] of qkv [T, 3 H] for sequences of the given lengths."""
 
@@ -122,6 +142,22 @@ CUDA_LINEAR = (
     LinearCase(65, 2056, 24),
     LinearCase(65, 4104, 24, "gelu_new", residual=False),
     LinearCase(129, 8200, 24),
+)
+
+# The same for its gradients, whose tiles are 64 or 128 on both sides and 32 or 64 deep: T, N and K just beside these, N
+# that are no multiple of 8 and so copied first; long sums over N and over T; results that choose the larger tile.
+CUDA_LINEAR_GRADIENTS = (
+    LinearGradCase(1, 2, 8),
+    LinearGradCase(3, 8, 40, residual=False),
+    LinearGradCase(15, 33, 40),
+    LinearGradCase(33, 64, 72, residual=False),
+    LinearGradCase(63, 72, 136),
+    LinearGradCase(65, 136, 264, residual=False),
+    LinearGradCase(129, 257, 120),
+    LinearGradCase(5, 16384, 24),
+    LinearGradCase(8195, 24, 16, residual=False),
+    LinearGradCase(129, 24, 8200),
+    LinearGradCase(24, 136, 8200, residual=False),
 )
 
 CUDA_ATTENTION = (

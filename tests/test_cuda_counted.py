@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from albert_fast._core import Ops
 sys.path.append(str(Path(__file__).resolve().parent.parent))
 
 from bench import counted, launches, static
-from bench.cases import AttentionCase, LinearCase
+from bench.cases import AttentionCase, LinearCase, LinearGradCase
 from bench.counted import Call, Counted
 from bench.cubins import linear_tiles
 
@@ -68,6 +69,28 @@ def test_linear_reads_nothing_beyond_its_operands(count: Count, ops: Ops) -> Non
     assert one.wavefronts_over_ideal == one.sectors_over_ideal == 1
 
 
+def test_linear_gradients(count: Count, ops: Ops) -> None:
+    """The same of both gradients, to the byte; and no tensor instruction in vain."""
+    found = count(launches.linear_grad_calls(ops))
+    assert faults(found) == []
+    for one in found:
+        assert one.wavefronts_over_ideal == one.sectors_over_ideal == one.bytes_over_least == 1
+        assert one.useful_flops == (None if ops.dtype == "float32" else 1)
+    short = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16"}[ops.dtype]
+    tiles = linear_tiles()["fp32" if short == "fp32" else "gradients"]
+    names = (f"linear_{of}_grad_kernel<{short}, " for of in ("input", "weight"))
+    kernels = {f"{name}{'x'.join(map(str, tile))}>" for name, tile in product(names, tiles)}
+    launched = {kernel for one in found for kernel in one.kernels}
+    assert launched == {*kernels, f"column_sums_kernel<{short}>"}, "a tile that nobody counts"
+
+
+def test_linear_gradients_read_nothing_beyond_their_operands(count: Count, ops: Ops) -> None:
+    """Where tiles are not full, what is missing of them is not read."""
+    case = LinearGradCase(77, 208, 544, residual=False)
+    for one in count(launches.linear_grad_calls(ops, [((64, 64), case)])):
+        assert one.wavefronts_over_ideal == one.sectors_over_ideal == one.bytes_over_least == 1
+
+
 def test_attention(count: Count, ops: Ops) -> None:
     found = count(launches.attention_calls(ops))
     assert faults(found) == []
@@ -95,6 +118,11 @@ def test_shared_memory_is_what_the_static_figures_are_made_with(count: Count) ->
     records: list[dict[str, Any]] = []
     for dtype in launches.DTYPES:
         ops = Ops(device="cuda", dtype=dtype)
-        for calls in (launches.linear_calls, launches.attention_calls, launches.widest_calls):
+        for calls in (
+            launches.linear_calls,
+            launches.linear_grad_calls,
+            launches.attention_calls,
+            launches.widest_calls,
+        ):
             records += [record for one in count(calls(ops)) for record in one.records]
     assert static.load().dynamic_shared == counted.dynamic_shared(records)

@@ -14,9 +14,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cases import AttentionCase, LinearCase, RowsCase
+from cases import AttentionCase, LinearCase, LinearGradCase, RowsCase
 from conftest import CudaDevice
 from mutants import Mutant, mutants, only_kernel
+from test_cuda_gradients import our_input_grad, our_weight_grad
 from test_cuda_ops import our_attention, our_linear, poisoned, put, rounded
 from test_ops import EPS
 
@@ -28,11 +29,13 @@ SEEDS = range(3)
 
 @dataclass(frozen=True)
 class Subject:
-    """A kernel and a small run of it; ``least`` mutants it has to have."""
+    """A kernel and a small run of it; ``least`` mutants it has to have. ``kernel`` is part of its name, where the run
+    launches others too, or could launch one of another tile."""
 
     dtype: str
     run: Callable[[Ops], np.ndarray[Any, Any]]
     least: int
+    kernel: str = ""
 
 
 def linear(tile: str, dtype: str, t: int, n: int, k: int) -> Subject:
@@ -92,6 +95,27 @@ def l2_normalize(t: int, h: int, least: int) -> Subject:
     return Subject("bfloat16", run, least)
 
 
+def input_grad(tile: int, dtype: str, t: int, n: int, k: int) -> Subject:
+    case = LinearGradCase(t, n, k)
+
+    def run(ops: Ops) -> np.ndarray[Any, Any]:
+        return our_input_grad(ops, rounded(case.inputs(0, "float32"), dtype), dtype)
+
+    return Subject(dtype, run, 20, f"linear_input_grad_kernelI{MANGLED[dtype]}Li{tile}E")
+
+
+def weight_grad(kernel: str, dtype: str, t: int, n: int, k: int, least: int = 20) -> Subject:
+    case = LinearGradCase(t, n, k)
+
+    def run(ops: Ops) -> np.ndarray[Any, Any]:
+        dweight, dbias = our_weight_grad(ops, rounded(case.inputs(0, "float32"), dtype))
+        return np.concatenate([dweight.ravel(), dbias])
+
+    return Subject(dtype, run, least, kernel.format(MANGLED[dtype]))
+
+
+MANGLED = {"bfloat16": "13__nv_bfloat16", "float16": "6__half", "float32": "f"}
+
 # K so long that the ring of stages goes round and ends where it began, in the memory that the sums then leave through;
 # and a little beyond a whole number of stages.
 SUBJECTS = {
@@ -102,6 +126,13 @@ SUBJECTS = {
     "linear 128x128": linear("128 x 128 x 32,", "bfloat16", 65, 8200, 32 * 6 + 8),
     "linear 128x256": linear("128 x 256 x 32,", "float16", 129, 8200, 32 * 4 + 8),
     "linear float": linear("64 x 64 x 32,", "float32", 70, 72, 200),
+    "linear_input_grad 128x128": input_grad(0, "bfloat16", 65, 32 * 6 + 8, 7048),
+    "linear_input_grad 64x64": input_grad(1, "float16", 65, 64 * 4 + 8, 136),
+    "linear_input_grad float": input_grad(0, "float32", 70, 200, 72),
+    "linear_weight_grad 128x128": weight_grad("linear_weight_grad_kernelI{}Li0E", "bfloat16", 32 * 6 + 5, 136, 7048),
+    "linear_weight_grad 64x64": weight_grad("linear_weight_grad_kernelI{}Li1E", "float16", 64 * 4 + 5, 136, 72),
+    "linear_weight_grad float": weight_grad("linear_weight_grad_kernelI{}Li0E", "float32", 200, 72, 80),
+    "column sums": weight_grad("column_sums_kernelI{}E", "bfloat16", 150, 72, 8, least=1),
     "attention 32": attention("bfloat16", (150, 70), 32, 10),
     "attention 64": attention("bfloat16", (150, 70), 64, 10),
     "attention 128": attention("float16", (150, 70), 128, 10),
@@ -126,7 +157,7 @@ class Laboratory:
         self.subject = subject
         self.emulator.take_counters()
         self.expected = self._run()
-        [launch] = self.emulator.take_counters()
+        [launch] = self._launches()
         self.kernel = str(launch["kernel"])
         self.conflicts = self._conflicts(launch)
         self.ptx = only_kernel(self.emulator.kernel_ptx(self.kernel), self.kernel)
@@ -134,6 +165,10 @@ class Laboratory:
     def _run(self) -> np.ndarray[Any, Any]:
         """With ops of its own: after a reset of the device, what older ones have in its memory is gone."""
         return self.subject.run(Ops(device="cuda", dtype=self.subject.dtype))
+
+    def _launches(self) -> list[dict[str, Any]]:
+        """Of the subject's kernel, since the last time."""
+        return [launch for launch in self.emulator.take_counters() if self.subject.kernel in launch["kernel"]]
 
     @staticmethod
     def _conflicts(launch: dict[str, Any]) -> int:
@@ -158,7 +193,7 @@ class Laboratory:
             self.emulator.reset()  # a kernel's error stays with the device; what was allocated is gone already
             self.emulator.take_report()
             return True
-        return not same or self._conflicts(self.emulator.take_counters()[-1]) > self.conflicts
+        return not same or self._conflicts(self._launches()[-1]) > self.conflicts
 
 
 @pytest.fixture

@@ -54,8 +54,9 @@ def compare(
     ours: Callable[[Arrays], Any],
     theirs: Callable[[dict[str, torch.Tensor]], torch.Tensor],
     expected: Callable[[Arrays], exact.Wide],
+    factor: float = FORWARD,
 ) -> None:
-    """The worst of five seeds: at most twice the error PyTorch makes on the same numbers in the same dtype.
+    """The worst of five seeds: at most ``factor`` times the error PyTorch makes on the same numbers in the same dtype.
 
     Each seed is one of the emulator's, too: another order of warps and blocks.
     """
@@ -67,7 +68,7 @@ def compare(
         tensors = {name: torch.from_numpy(a).to(getattr(torch, dtype)) for name, a in arrays.items()}
         pytorch.append(theirs(tensors).double().numpy())
         truth.append(expected(arrays))
-    bound = error_bound(map(distance, mine, truth), map(distance, pytorch, truth), dtype, FORWARD)
+    bound = error_bound(map(distance, mine, truth), map(distance, pytorch, truth), dtype, factor)
     assert bound.ok, f"{case} in {dtype}: {bound}"
 
 

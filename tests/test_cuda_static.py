@@ -13,7 +13,7 @@ import pytest
 sys.path.append(str(Path(__file__).resolve().parent.parent))
 
 from bench import counted, cubins, static
-from bench.cases import AttentionCase, LinearCase, RowsCase
+from bench.cases import AttentionCase, LinearCase, LinearGradCase, RowsCase
 from bench.sass import Function, Instruction, Mix, parse
 from bench.targets import MOST_SHARED, TARGETS, bound
 
@@ -52,7 +52,8 @@ def test_every_16_bit_product_is_made_by_tensor_instructions(measured):
     """Each has its least share in the file, fp32 kernels have none."""
     expected = static.load()
     tensor = {figures.kernel.name.partition("<")[0] for figures in measured if figures.loop.tensor}
-    assert tensor == {"linear_kernel", "attention_kernel"}
+    products = {"linear_kernel", "linear_input_grad_kernel", "linear_weight_grad_kernel"}
+    assert tensor == {*products, "attention_kernel"}
     for figures in measured:
         least = static.least_tensor_share(figures.kernel.name, expected)
         assert (figures.loop.tensor > 0) == (least is not None)
@@ -215,6 +216,7 @@ def test_short_names(demangled, short):
 def test_a_kernel_of_linear_is_named_after_its_tile():
     assert cubins._with_tile("linear_kernel<bf16, 1>") == "linear_kernel<bf16, 128x128x32>"
     assert cubins._with_tile("linear_kernel<fp32, 0>") == "linear_kernel<fp32, 64x64x32>"
+    assert cubins._with_tile("linear_input_grad_kernel<fp16, 1>") == "linear_input_grad_kernel<fp16, 64x64x64>"
     with pytest.raises(IndexError):
         cubins._with_tile("linear_kernel<fp16, 99>")
 
@@ -339,6 +341,15 @@ def test_least_bytes():
     linear = LinearCase(t=3, n=5, k=7, bias=True, residual=False)
     least = counted.Least(2 * 5, 4 * 15, operands=2 * 7 * (3 * 3 + 2 * 5), operands_once=2 * 7 * (3 + 5), flops=210)
     assert counted.least_linear(linear, tile=(2, 2), item=2, y_item=4) == least
+    gradients = LinearGradCase(t=3, n=5, k=7)
+    operands = 2 * 5 * (3 * 4 + 2 * 7)
+    least = counted.Least(2 * 21, 4 * 21, operands=operands, operands_once=2 * 5 * (3 + 7), flops=210)
+    assert counted.least_linear_input_grad(gradients, tile=(2, 2), item=2, dx_item=4) == least
+    operands = 2 * 3 * (4 * 5 + 3 * 7)
+    least = counted.Least(0, 4 * 35, operands=operands, operands_once=2 * 3 * (5 + 7), flops=210)
+    assert counted.least_linear_weight_grad(gradients, (2, 2), 2, add=False, dbias=False) == least
+    least = counted.Least(4 * 40, 4 * 40, operands=operands + 2 * 15, operands_once=2 * 3 * (5 + 7), flops=210)
+    assert counted.least_linear_weight_grad(gradients, (2, 2), 2, add=True, dbias=True) == least
     attention = AttentionCase((1, 3), num_heads=2, head_dim=4)
     least = counted.Least(12, 2 * 4 * 8, operands=2 * 8 * (3 + 3 + 12), operands_once=2 * 4 * 24, flops=4 * 8 * 10)
     assert counted.least_attention(attention, queries=2, item=2) == least

@@ -42,8 +42,8 @@ class WeightSource:
 
     ``name`` is what the user asked for. ``folder`` is where other files of the model may lie
     (``spiece.model``), or None. ``tensor_names`` are those in ALBERT's own namespaces, whether the
-    configuration has a place for them or not; ``unused_tensors`` are the rest: task heads of fine-tuned
-    models.
+    configuration has a place for them or not; ``unused_tensors`` are the rest, task heads of fine-tuned models,
+    which ``shape`` and ``rows`` know as well, under the names they are stored under.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class WeightSource:
         self.folder = folder
         self.is_random = is_random
         self._closed = False
-        self._tensors, self.unused_tensors = _by_canonical_name(name, tensors)
+        self._tensors, self._others = _by_canonical_name(name, tensors)
         self._resolve_tied()
 
     @property
@@ -68,9 +68,13 @@ class WeightSource:
         """Canonical names, in the order of the storage."""
         return tuple(self._tensors)
 
+    @property
+    def unused_tensors(self) -> tuple[str, ...]:
+        """Stored names of tensors outside ALBERT's namespaces."""
+        return tuple(self._others)
+
     def shape(self, name: str) -> Shape:
-        """The stored shape of a tensor. Raises ``InvalidInputError`` for a name that is not in
-        ``tensor_names``."""
+        """The stored shape of a tensor. Raises ``InvalidInputError`` for a name it does not have."""
         return self._tensor(name).shape
 
     def rows(self, name: str, start: int, stop: int) -> Rows:
@@ -89,7 +93,7 @@ class WeightSource:
     def close(self) -> None:
         """Let the storage go. Closing twice is harmless."""
         self._closed = True
-        self._tensors = {}
+        self._tensors, self._others = {}, {}
 
     def __enter__(self) -> WeightSource:
         return self
@@ -102,9 +106,10 @@ class WeightSource:
     def _tensor(self, name: str) -> StoredTensor:
         if self._closed:
             raise InvalidInputError(f"model {self.name}: its weight source is closed")
-        if name not in self._tensors:
+        tensor = self._tensors.get(name) or self._others.get(name)
+        if tensor is None:
             raise InvalidInputError(f"tensor name: got {name!r}, expected one of model {self.name}'s tensor_names")
-        return self._tensors[name]
+        return tensor
 
     def _resolve_tied(self) -> None:
         """Keep one name of each tied tensor; two different contents mean an untied decoder, which is
@@ -139,17 +144,17 @@ def row_blocks(shape: Shape) -> list[tuple[int, int]]:
 
 def _by_canonical_name(
     model: str, tensors: Mapping[str, StoredTensor]
-) -> tuple[dict[str, StoredTensor], tuple[str, ...]]:
+) -> tuple[dict[str, StoredTensor], dict[str, StoredTensor]]:
     known: dict[str, StoredTensor] = {}
-    unused: list[str] = []
+    others: dict[str, StoredTensor] = {}
     for raw, tensor in tensors.items():
         name = canonical_name(raw)
         if name is None:
             continue
         if not name.startswith(NAMESPACES):
-            unused.append(raw)
+            others[raw] = tensor
         elif name in known:
             raise CheckpointError(f"model {model}: {name} is stored twice, under two spellings of its name")
         else:
             known[name] = tensor
-    return known, tuple(unused)
+    return known, others

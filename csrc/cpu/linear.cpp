@@ -1,7 +1,7 @@
 // y[T, N] = activation(x[T, K] W[N, K]^T + bias) + residual, by the loops of primitives/product.h.
 //
 // Packed weights lie in exactly the order of those loops (group, k block, panel, k, column), so each thread reads them
-// front to back. Plain ones are packed on the way, a group's share of one k block at a time. y is finished (bias,
+// front to back. Plain ones are packed on the way, a group's part of one k block at a time. y is finished (bias,
 // activation, residual) by the thread that adds the last block.
 #include "cpu/primitives/float_product.h"
 #include "cpu/primitives/math.h"
@@ -18,10 +18,10 @@ namespace {
 /// Where panel `panel` of k block [k0, k0 + depth) starts in a packed W[N, K], in units of P::W.
 template <typename P>
 int64_t packed_offset(int64_t num_rows, int64_t cols, int64_t panel, int64_t k0, int64_t depth) {
-  const int64_t group = panel / kGroupPanels;
-  const int64_t panels_in_group = min(kGroupPanels, ceil_div(num_rows, kPanel) - group * kGroupPanels);
-  return group * kGroupPanels * P::w_units(cols) + panels_in_group * P::w_units(k0) +
-         panel % kGroupPanels * P::w_units(depth);
+  const int64_t group = panel / kPackedGroup;
+  const int64_t panels_in_group = min(kPackedGroup, ceil_div(num_rows, kPanel) - group * kPackedGroup);
+  return group * kPackedGroup * P::w_units(cols) + panels_in_group * P::w_units(k0) +
+         panel % kPackedGroup * P::w_units(depth);
 }
 
 /// y rows [row0, row0 + rows) and columns [col0, col0 + cols) from their sums `c`.
@@ -61,50 +61,17 @@ void finish_rows(const Linear& op, const real* c, int64_t row0, int64_t rows, in
   }
 }
 
-/// A Product of product.h for x and W as P, FloatProduct or QuantizedProduct, packs and multiplies them.
+/// x and y of a Product of product.h, for x and W as P, FloatProduct or QuantizedProduct, packs and multiplies them.
 template <typename P>
 struct LinearProduct : P {
-  using typename P::W;
   using typename P::X;
-  static constexpr int64_t kBufferPanels = P::kTakesPlain ? kGroupPanels : 1;
 
   explicit LinearProduct(const Linear& op) : op(op) {}
 
   void pack_x(int64_t row, int rows, X* tile) const {
     P::pack_x(op.x.row<real>(row), op.x.stride, rows, op.x.cols, tile);
   }
-
-  void load_panels(int64_t first, int64_t last, int64_t k0, int64_t depth, W* buffer) const {
-    if constexpr (P::kTakesPlain) {
-      if (op.weight.form == WeightForm::kPacked) return;
-      const int64_t stride = op.weight.cols;
-      for (int64_t panel = first; panel < last; ++panel, buffer += P::w_units(depth)) {
-        const real* rows = static_cast<const real*>(op.weight.data) + panel * kPanel * stride + k0;
-        pack_panel_transposed(rows, stride, static_cast<int>(min(kPanel, op.weight.rows - panel * kPanel)), depth,
-                              buffer);
-      }
-    }
-  }
-
-  const W* panel(int64_t panel, int64_t first, int64_t k0, int64_t depth, const W* buffer) const {
-    if (op.weight.form == WeightForm::kPlain) return buffer + (panel - first) * P::w_units(depth);
-    return static_cast<const W*>(op.weight.data) + packed_offset<P>(op.weight.rows, op.weight.cols, panel, k0, depth);
-  }
-
-  /// The tiles that use one packed panel ask for the next between them.
-  Ahead ahead(const W* panel, int64_t depth, int64_t share, int64_t shares) const {
-    if (op.weight.form == WeightForm::kPlain) return {};
-    return {panel + P::w_units(depth), P::w_units(depth) * int64_t{sizeof(W)}, share, shares, P::steps(depth)};
-  }
-
-  /// The next block of a plain W: kPanel rows of it to a panel.
-  void fetch(int64_t share, int64_t shares, int64_t first, int64_t last, int64_t k0) const {
-    if (op.weight.form == WeightForm::kPacked || k0 >= op.weight.cols) return;
-    const int64_t rows = min(last * kPanel, op.weight.rows) - first * kPanel;
-    const real* data = static_cast<const real*>(op.weight.data) + first * kPanel * op.weight.cols + k0;
-    fetch_lines(data, op.weight.cols, rows, min(kDepthBlock, op.weight.cols - k0), share, shares);
-  }
-
+  void expect(int64_t, int, int64_t) const {}
   void finish(const real* c, int64_t row, int64_t rows, int64_t col0, int64_t cols) const {
     finish_rows(op, c, row, rows, col0, cols);
   }
@@ -112,9 +79,45 @@ struct LinearProduct : P {
   const Linear& op;
 };
 
+/// W packed: it is read in place.
+template <typename P>
+struct PackedProduct : LinearProduct<P> {
+  using typename P::W;
+  static constexpr int64_t kGroupPanels = kPackedGroup;
+  static constexpr int64_t kBuffers = 0;
+  using LinearProduct<P>::LinearProduct;
+  using LinearProduct<P>::op;
+
+  void load(int64_t, int64_t, int64_t, int64_t, int64_t, int64_t, W*) const {}
+  const W* panel(int64_t panel, int64_t, int64_t k0, int64_t depth, const W*) const {
+    return static_cast<const W*>(op.weight.data) + packed_offset<P>(op.weight.rows, op.weight.cols, panel, k0, depth);
+  }
+  /// The tiles that use one panel ask for the next between them.
+  Ahead ahead(const W* panel, int64_t depth, int64_t share, int64_t shares) const {
+    return {panel + P::w_units(depth), P::w_units(depth) * int64_t{sizeof(W)}, share, shares, P::steps(depth)};
+  }
+};
+
+/// W plain: its rows are columns of panels.
+struct PlainProduct : LinearProduct<FloatProduct<real>> {
+  static constexpr int64_t kGroupPanels = kCopiedGroup;
+  static constexpr int64_t kBuffers = 2;
+  using LinearProduct::LinearProduct;
+
+  void load(int64_t share, int64_t shares, int64_t first, int64_t last, int64_t k0, int64_t depth, real* buffer) const {
+    const int64_t stride = op.weight.cols, rows = min(last * kPanel, op.weight.rows) - first * kPanel;
+    const real* from = static_cast<const real*>(op.weight.data) + first * kPanel * stride + k0;
+    load_panels_transposed(share, shares, from, stride, rows, depth, buffer);
+  }
+  const real* panel(int64_t panel, int64_t first, int64_t, int64_t depth, const real* buffer) const {
+    return buffer + (panel - first) * w_units(depth);
+  }
+  Ahead ahead(const real*, int64_t, int64_t, int64_t) const { return {}; }
+};
+
 template <typename P>
 void multiply(const Linear& op, Executor& executor) {
-  multiply(LinearProduct<P>(op), op.x.rows, op.x.cols, op.weight.rows, op.scratch, executor);
+  multiply(PackedProduct<P>(op), op.x.rows, op.x.cols, op.weight.rows, op.scratch, executor);
 }
 
 template <typename P>
@@ -162,6 +165,9 @@ size_t linear_scratch(int64_t rows, int64_t cols, Stream) {
 
 void linear(const Linear& op, Stream stream) {
   Executor& executor = *static_cast<Executor*>(stream.handle);
+  if (op.weight.form == WeightForm::kPlain) {
+    return multiply(PlainProduct(op), op.x.rows, op.x.cols, op.weight.rows, op.scratch, executor);
+  }
 #ifdef ALBERT_FAST_NARROW_WEIGHTS
   if (op.weight.dtype == DType::kBFloat16) return multiply<FloatProduct<bfloat16>>(op, executor);
   if (op.weight.dtype == DType::kInt16) return multiply<QuantizedProduct<Int16>>(op, executor);

@@ -1,7 +1,6 @@
 // dx[T, K] = dy[T, N] W[N, K] + residual, by the loops of primitives/product.h with N as the depth.
 //
-// A panel is kPanel columns of W as they lie in memory, so packing is copying. The rows of a block that are the panels
-// of one group, kGroupPanels x kPanel numbers each, are copied together: whole lines, one row after the other.
+// A panel is kPanel columns of W as they lie in memory, so packing is copying: whole lines, one row after the other.
 #include "cpu/primitives/float_product.h"
 #include "cpu/primitives/product.h"
 #include "cpu/runtime/executor.h"
@@ -11,25 +10,24 @@ namespace albert_fast::cpu::ALBERT_FAST_VARIANT {
 namespace {
 
 struct InputGradProduct : FloatProduct<real> {
-  static constexpr int64_t kBufferPanels = kGroupPanels;
+  static constexpr int64_t kGroupPanels = kCopiedGroup;
+  static constexpr int64_t kBuffers = 2;
 
   explicit InputGradProduct(const LinearInputGrad& op) : op(op) {}
 
   void pack_x(int64_t row, int rows, real* tile) const {
     pack_tile(op.dy.row<real>(row), op.dy.stride, rows, op.dy.cols, tile);
   }
-  void load_panels(int64_t first, int64_t last, int64_t k0, int64_t depth, real* buffer) const {
-    pack_panels(block(first, k0), op.weight.cols, min(last * kPanel, op.weight.cols) - first * kPanel, depth, buffer);
+  void load(int64_t share, int64_t shares, int64_t first, int64_t last, int64_t k0, int64_t depth, real* buffer) const {
+    const int64_t cols = op.weight.cols, col0 = first * kPanel;
+    const real* from = static_cast<const real*>(op.weight.data) + k0 * cols + col0;
+    load_panels(share, shares, from, cols, min(last * kPanel, cols) - col0, depth, buffer);
   }
   const real* panel(int64_t panel, int64_t first, int64_t, int64_t depth, const real* buffer) const {
     return buffer + (panel - first) * w_units(depth);
   }
   Ahead ahead(const real*, int64_t, int64_t, int64_t) const { return {}; }
-  void fetch(int64_t share, int64_t shares, int64_t first, int64_t last, int64_t k0) const {
-    if (k0 >= op.weight.rows) return;
-    fetch_lines(block(first, k0), op.weight.cols, min(kDepthBlock, op.weight.rows - k0),
-                min(last * kPanel, op.weight.cols) - first * kPanel, share, shares);
-  }
+  void expect(int64_t, int, int64_t) const {}
   void finish(const real* c, int64_t row, int64_t rows, int64_t col0, int64_t cols) const {
     for (int64_t i = 0; i < rows; ++i, c += kPanel) {
       const real* residual = op.residual.data ? op.residual.row<real>(row + i) + col0 : nullptr;
@@ -38,11 +36,6 @@ struct InputGradProduct : FloatProduct<real> {
   }
 
   const LinearInputGrad& op;
-
- private:
-  const real* block(int64_t first_panel, int64_t k0) const {
-    return static_cast<const real*>(op.weight.data) + k0 * op.weight.cols + first_panel * kPanel;
-  }
 };
 
 }  // namespace

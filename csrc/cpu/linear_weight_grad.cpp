@@ -11,23 +11,27 @@ namespace albert_fast::cpu::ALBERT_FAST_VARIANT {
 namespace {
 
 struct WeightGradProduct : FloatProduct<real> {
-  static constexpr int64_t kBufferPanels = kGroupPanels;
+  static constexpr int64_t kGroupPanels = kCopiedGroup;
+  static constexpr int64_t kBuffers = 2;
 
   explicit WeightGradProduct(const LinearWeightGrad& op) : op(op) {}
 
   void pack_x(int64_t row, int rows, real* tile) const {
     pack_tile_transposed(op.dy.row<real>(0) + row, op.dy.stride, rows, op.dy.rows, tile);
   }
-  void load_panels(int64_t first, int64_t last, int64_t k0, int64_t depth, real* buffer) const {
-    const int64_t col0 = first * kPanel;
-    pack_panels(op.x.row<real>(k0) + col0, op.x.stride, min(last * kPanel, op.x.cols) - col0, depth, buffer);
+  void load(int64_t share, int64_t shares, int64_t first, int64_t last, int64_t k0, int64_t depth, real* buffer) const {
+    const int64_t col0 = first * kPanel, cols = min(last * kPanel, op.x.cols) - col0;
+    load_panels(share, shares, op.x.row<real>(k0) + col0, op.x.stride, cols, depth, buffer);
   }
   const real* panel(int64_t panel, int64_t first, int64_t, int64_t depth, const real* buffer) const {
     return buffer + (panel - first) * w_units(depth);
   }
   Ahead ahead(const real*, int64_t, int64_t, int64_t) const { return {}; }
-  /// x is small beside dweight and stays in the caches.
-  void fetch(int64_t, int64_t, int64_t, int64_t, int64_t) const {}
+  /// dweight is too large for the caches, and its rows too far apart for the hardware to foresee: its lines are asked
+  /// for one tile of arithmetic before they are written.
+  void expect(int64_t row, int rows, int64_t col0) const {
+    for (int i = 0; i < rows; ++i) __builtin_prefetch(op.dweight.row<real>(row + i) + col0, 1, kFetchLocality);
+  }
   void finish(const real* c, int64_t row, int64_t rows, int64_t col0, int64_t cols) const {
     for (int64_t i = 0; i < rows; ++i, c += kPanel) {
       real* out = op.dweight.row<real>(row + i) + col0;
@@ -57,7 +61,7 @@ void sum_columns(const LinearWeightGrad& op, int64_t col0, int64_t cols) {
 }  // namespace
 
 size_t linear_weight_grad_scratch(int64_t num_tokens, int64_t rows, int64_t, Stream) {
-  return packed_x_bytes<WeightGradProduct>(rows, num_tokens);
+  return num_tokens == 0 ? 0 : packed_x_bytes<WeightGradProduct>(rows, num_tokens);
 }
 
 void linear_weight_grad(const LinearWeightGrad& op, Stream stream) {

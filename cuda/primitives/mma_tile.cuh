@@ -17,15 +17,18 @@
 
 namespace albert_fast::cuda {
 
-/// A block has kWarpsM x kWarpsN warps; tiles of x are [kTokens][kDepth], those of the weight [kRows][kDepth].
-template <typename T, int kTokens, int kRows, int kDepth, int kWarpsM, int kWarpsN>
+/// A block has kWarpsM x kWarpsN warps; tiles are kDepth deep, with kTokens rows of x and kRows of the weight, or,
+/// where the depth is in an operand's columns, as many of its columns: these are transposed on their way to registers.
+template <typename T, int kTokens, int kRows, int kDepth, int kWarpsM, int kWarpsN, Depth kX, Depth kWeight>
 class MmaTile {
   static constexpr int kWarpTokens = kTokens / kWarpsM, kWarpRows = kRows / kWarpsN;
   static constexpr int kM = kWarpTokens / 16, kN = kWarpRows / 8;
   static_assert(kWarpTokens % 16 == 0 && (kN == 1 || kN % 2 == 0));
-  static constexpr int kRowBytes = kDepth * sizeof(T);
   static constexpr int kWide = kN == 1 ? 2 : 4;  // registers of one ldmatrix of the weight: n8 x k16 or n16 x k16
-  using Layout = SwizzledTile<kRowBytes>;
+  using XTile = OperandTile<T, kTokens, kDepth, kX>;
+  using WeightTile = OperandTile<T, kRows, kDepth, kWeight>;
+  static_assert(kX == Depth::kInRows || (kM & (kM - 1)) == 0, "see load_block");
+  static_assert(kWeight == Depth::kInRows || (kN > 1 && (kN & (kN - 1)) == 0), "see load_block");
 
  public:
   static constexpr int kSteps = kDepth / 16;  // fragments of a stage
@@ -42,18 +45,23 @@ class MmaTile {
     const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
     first_token_ = warp / kWarpsN * kWarpTokens;
     first_row_ = warp % kWarpsN * kWarpRows;
-    x_offset_ = Layout::offset(first_token_ + lane % 16, lane / 16);
-    weight_offset_ = Layout::offset(first_row_ + lane % 8 + lane / 16 * 8, lane / 8 % 2);
+    // Lane i has row i % 8 of matrix i / 8. Those of x: m8 and the next, then both at k + 8; those of the weight: n8 at
+    // k and k + 8, then the next n8.
+    const int low = lane % 16, high = lane / 16, mixed = lane % 8 + lane / 16 * 8, middle = lane / 8 % 2;
+    x_offset_ = kX == Depth::kInRows ? XTile::offset(first_token_ + low, high)
+                                     : XTile::offset(mixed, first_token_ / 8 + middle);
+    weight_offset_ = kWeight == Depth::kInRows ? WeightTile::offset(first_row_ + mixed, middle)
+                                               : WeightTile::offset(low, first_row_ / 8 + high);
   }
 
-  /// Columns 16 step .. 16 step + 15 of both tiles.
+  /// Depth 16 step .. 16 step + 15 of both tiles.
   __device__ void load(Fragments& fragments, uint32_t x_tile, uint32_t weight_tile, int step) const {
-    const uint32_t x = x_tile + (x_offset_ ^ (step * 32));  // two chunks on
-    const uint32_t weight = weight_tile + (weight_offset_ ^ (step * 32));
 #pragma unroll
-    for (int m = 0; m < kM; ++m) load_matrices(fragments.x[m], x + m * 16 * kRowBytes);
+    for (int m = 0; m < kM; ++m) load_block<XTile, kX>(fragments.x[m], x_tile, x_offset_, m, step);
 #pragma unroll
-    for (int n = 0; n < kN * 2 / kWide; ++n) load_matrices(fragments.weight[n], weight + n * 4 * kWide * kRowBytes);
+    for (int n = 0; n < kN * 2 / kWide; ++n) {
+      load_block<WeightTile, kWeight>(fragments.weight[n], weight_tile, weight_offset_, n, step);
+    }
   }
 
   __device__ void multiply(const Fragments& fragments) {
@@ -91,6 +99,18 @@ class MmaTile {
   }
 
  private:
+  /// Rows or columns 16 block .. 16 block + 15 of the warp, at a k16 of their depth. Two chunks on in a row is offset ^
+  /// 32: the warp's own chunks, a power of two of them, begin at a multiple of as many.
+  template <typename Tile, Depth kOperand, int kCount>
+  __device__ static void load_block(uint32_t (&r)[kCount], uint32_t tile, uint32_t offset, int block, int step) {
+    constexpr int kBlockBytes = 16 * Tile::kBytes;
+    if constexpr (kOperand == Depth::kInRows) {
+      load_matrices(r, tile + (offset ^ (step * 32)) + block * kBlockBytes);
+    } else {
+      load_matrices_transposed(r, tile + (offset ^ (block * 32)) + step * kBlockBytes);
+    }
+  }
+
   int first_token_, first_row_;        // of the warp, in the block's tile
   uint32_t x_offset_, weight_offset_;  // of the chunk whose address this lane gives to ldmatrix, at step 0
   float c_[kM][kN][4] = {};

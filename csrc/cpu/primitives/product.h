@@ -1,9 +1,9 @@
 // The loops of a large product C[rows, cols] = X[rows, depth] W[depth, cols], for `linear` and its gradients, which say
 // where X, W and C lie and how they are packed.
 //
-//                        group of kGroupPanels panels of W, taken by one thread for one chunk of rows
+//                        group of panels of W, taken by one thread for one chunk of rows
 //                        |<------------ kGroupPanels x kPanel columns ------------>|
-//     k block 0          [panel 0: depth x kPanel][panel 1] ...           [panel 7]   16 KB each: L1
+//     k block 0          [panel 0: depth x kPanel][panel 1] ...                       16 KB each: L1
 //     k block 1          [panel 0                ][panel 1] ...
 //     X, packed into tiles of kRows rows; a chunk's block of k is kChunkRows x kDepthBlock floats: L2
 //
@@ -16,9 +16,13 @@
 // A `Product` P has
 //     types X, W; kRows; x_units(depth), w_units(depth): how much a packed tile or panel takes; steps(depth)
 //     pack_x(row, rows, tile): rows of X, over all of the depth, into a tile
-//     load_panels(first, last, k0, depth, buffer): panels first .. last of one k block, into `buffer` if it is needed
+//     kGroupPanels, kBuffers: panels of a group, and how many k blocks of them are copied: none if they are read in
+//     place load(share, shares, first, last, k0, depth, buffer): a share of copying panels first .. last of one k
+//     block; the
+//         shares of the next block are done between the tiles of this one, so that memory and arithmetic overlap
 //     panel(panel, first, k0, depth, buffer): where one of them is then
-//     ahead(...), fetch(...): what memory to ask for meanwhile
+//     ahead(...): what memory to ask for during one tile
+//     expect(row, rows, col0): C is about to be finished there
 //     multiply(rows, a, b, depth, c, stride, into, ahead): one register tile
 //     finish(c, row, rows, col0, cols): sums c[rows][kPanel] to where they belong
 #pragma once
@@ -30,9 +34,11 @@
 
 namespace albert_fast::cpu::ALBERT_FAST_VARIANT {
 
-/// 8 panels, a chunk of X for one block of k and the sums are 128 + 144 + 72 KB in AVX2 floats: within 512 KB of L2.
-inline constexpr int64_t kGroupPanels = 8;
+/// A chunk of X for one block of k is 144 KB in AVX2 floats. With it go the panels of a group and their sums: 8 panels
+/// that are read in place are 128 + 72 KB, two blocks of 4 that are copied 128 + 36 KB. Either is within 512 KB of L2.
 inline constexpr int64_t kChunkRows = 144;
+inline constexpr int64_t kPackedGroup = 8;
+inline constexpr int64_t kCopiedGroup = 4;
 static_assert(kPackedRowMultiple % kPanel == 0);
 
 /// Bound of the packed copy of X. Packing costs 1/cols of the product, and W is read once per this much of X.
@@ -69,29 +75,34 @@ struct Tiling {
 template <typename P>
 void multiply_group(const P& product, int64_t depth_total, int64_t cols_total, const typename P::X* packed,
                     int64_t row0, const Tiling& tiling, int64_t first_tile, int64_t last_tile, int64_t group) {
-  const int64_t first = group * kGroupPanels;
-  const int64_t last = min(first + kGroupPanels, ceil_div(cols_total, kPanel));
-  alignas(64) real sums[kGroupPanels * kChunkRows * kPanel];
-  alignas(64) typename P::W buffer[P::kBufferPanels * kDepthBlock * kPanel];
+  constexpr int64_t kPanels = P::kGroupPanels, kBlock = kPanels * kDepthBlock * kPanel;
+  const int64_t first = group * kPanels, last = min(first + kPanels, ceil_div(cols_total, kPanel));
+  alignas(64) real sums[kPanels * kChunkRows * kPanel];
+  alignas(64) typename P::W buffers[P::kBuffers * kBlock + 1];
+  const auto buffer_of = [&](int64_t k0) { return buffers + k0 / kDepthBlock % 2 * (P::kBuffers / 2 * kBlock); };
+  product.load(0, 1, first, last, 0, min(kDepthBlock, depth_total), buffer_of(0));
 
   for (int64_t k0 = 0; k0 < depth_total; k0 += kDepthBlock) {
-    const int64_t depth = min(kDepthBlock, depth_total - k0);
+    const int64_t depth = min(kDepthBlock, depth_total - k0), next = k0 + depth;
     const Into into = k0 == 0 ? Into::kOverwrite : Into::kAdd;
-    product.load_panels(first, last, k0, depth, buffer);
     for (int64_t panel = first; panel < last; ++panel) {
-      const auto* b = product.panel(panel, first, k0, depth, buffer);
+      const auto* b = product.panel(panel, first, k0, depth, buffer_of(k0));
       const int64_t col0 = panel * kPanel, cols = min(kPanel, cols_total - col0);
       for (int64_t tile = first_tile; tile < last_tile; ++tile) {
-        const int64_t share = tile - first_tile, shares = last_tile - first_tile;
-        product.fetch((panel - first) * shares + share, (last - first) * shares, first, last, k0 + depth);
+        const int64_t row = row0 + tiling.begin(tile), share = tile - first_tile, shares = last_tile - first_tile;
+        const int rows = tiling.size(tile);
+        if (next == depth_total) {
+          product.expect(row, rows, col0);
+        } else {
+          product.load((panel - first) * shares + share, (last - first) * shares, first, last, next,
+                       min(kDepthBlock, depth_total - next), buffer_of(next));
+        }
         // One or two rows take W as fast as memory gives it, in order: the hardware fetches that better by itself.
         const Ahead ahead = tiling.rows <= 2 ? Ahead() : product.ahead(b, depth, share, shares);
         const auto* a = packed + tile * P::x_units(depth_total) + P::x_units(k0);
         real* c = sums + ((panel - first) * kChunkRows + tiling.begin(tile) - tiling.begin(first_tile)) * kPanel;
-        P::multiply(tiling.size(tile), a, b, depth, c, kPanel, into, ahead);
-        if (k0 + depth == depth_total) {
-          product.finish(c, row0 + tiling.begin(tile), tiling.size(tile), col0, cols);
-        }
+        P::multiply(rows, a, b, depth, c, kPanel, into, ahead);
+        if (next == depth_total) product.finish(c, row, rows, col0, cols);
       }
     }
   }
@@ -100,7 +111,7 @@ void multiply_group(const P& product, int64_t depth_total, int64_t cols_total, c
 /// `scratch` has packed_x_bytes(rows, depth) bytes.
 template <typename P>
 void multiply(const P& product, int64_t rows, int64_t depth, int64_t cols, Scratch scratch, Executor& executor) {
-  const int64_t groups = ceil_div(cols, kGroupPanels * kPanel);
+  const int64_t groups = ceil_div(cols, P::kGroupPanels * kPanel);
   const int64_t pass_rows = tiles_per_pass<P>(rows, depth) * P::kRows;
   auto* packed = static_cast<typename P::X*>(scratch.data);
 

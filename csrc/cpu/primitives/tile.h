@@ -131,15 +131,6 @@ inline void multiply_tile(int rows, const real* a, const W* b, int64_t depth, re
   }
 }
 
-/// Asks for share `share` of `shares` of the lines of rows x cols numbers, rows `stride` apart.
-inline void fetch_lines(const real* x, int64_t stride, int64_t rows, int64_t cols, int64_t share, int64_t shares) {
-  constexpr int64_t kLine = 64 / sizeof(real);
-  const int64_t lines = (cols + kLine - 1) / kLine, total = rows * lines;
-  for (int64_t line = total * share / shares; line < total * (share + 1) / shares; ++line) {
-    __builtin_prefetch(x + line / lines * stride + line % lines * kLine, 0, kFetchLocality);
-  }
-}
-
 /// tile[k][i] = x[i][k] for i < rows, k < depth: rows `stride` apart into a tile of A.
 void pack_tile(const real* x, int64_t stride, int rows, int64_t depth, real* tile);
 
@@ -152,8 +143,20 @@ void pack_panel_transposed(const real* x, int64_t stride, int cols, int64_t dept
 /// panel[k][j] = x[k][j] for j < cols, zeros up to kPanel: rows into a panel of B as they are.
 void pack_panel(const real* x, int64_t stride, int cols, int64_t depth, real* panel);
 
-/// The panels of `cols` columns, one after the other, zeros up to a whole panel.
-void pack_panels(const real* x, int64_t stride, int64_t cols, int64_t depth, real* panels);
+/// Share `share` of `shares` of copying `cols` columns of x, rows k < depth, into panels [cols /
+/// kPanel][depth][kPanel], zeros up to a whole panel. Each share asks for lines that the next ones copy: rows are far
+/// apart in memory.
+void load_panels(int64_t share, int64_t shares, const real* x, int64_t stride, int64_t cols, int64_t depth,
+                 real* panels);
+
+/// The same for `rows` rows of x, each of which becomes a column.
+void load_panels_transposed(int64_t share, int64_t shares, const real* x, int64_t stride, int64_t rows, int64_t depth,
+                            real* panels);
+
+/// All of `load_panels` at once.
+inline void pack_panels(const real* x, int64_t stride, int64_t cols, int64_t depth, real* panels) {
+  load_panels(0, 1, x, stride, cols, depth, panels);
+}
 
 /// out[j] = a[j] + b[j] for j < n, or a[j] if b is null; out may be b.
 inline void add_row(const real* a, const real* b, int64_t n, real* out) {

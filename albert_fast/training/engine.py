@@ -1,0 +1,112 @@
+"""Between torch's tensors and the engine: which one runs a spec, and what it is given."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from albert_fast import _core
+from albert_fast.errors import InvalidInputError
+from albert_fast.training.spec import LAYER_PARAMETERS, EncoderSpec
+
+_FFN_WEIGHT = LAYER_PARAMETERS.index("ffn.weight")
+
+
+def array(tensor: Tensor) -> Any:
+    """The tensor's memory as the core takes it: NumPy's view on the CPU, else the tensor, which has DLPack."""
+    tensor = tensor.detach()
+    return tensor.numpy() if tensor.device.type == "cpu" else tensor
+
+
+def stream_of(tensor: Tensor) -> int:
+    """The ``cudaStream_t`` that work on the tensor has to be queued on; 0 on the CPU."""
+    return torch.cuda.current_stream(tensor.device).cuda_stream if tensor.is_cuda else 0
+
+
+def how(tensor: Tensor) -> dict[str, Any]:
+    """Threads and stream of a call that works on the tensor."""
+    return {"num_threads": torch.get_num_threads(), "stream": stream_of(tensor)}
+
+
+def compute_dtype(tensor: Tensor) -> torch.dtype:
+    """In which dtype the kernels compute for a parameter like this one.
+
+    Under autocast its dtype on CUDA; a CPU computes in float32, or in float64 if that is what it is given.
+    """
+    if tensor.is_cuda:
+        active = torch.is_autocast_enabled("cuda")
+        return torch.get_autocast_dtype("cuda") if active else tensor.dtype
+    return torch.float64 if tensor.dtype == torch.float64 else torch.float32
+
+
+def name_of(dtype: torch.dtype) -> str:
+    """``"float32"``."""
+    return str(dtype).removeprefix("torch.")
+
+
+@functools.lru_cache(maxsize=32)
+def _engine(
+    spec: EncoderSpec, hidden_size: int, intermediate_size: int, keep_every: int, dtype: str, device: str
+) -> _core.EncoderTraining:
+    return _core.EncoderTraining(
+        hidden_size=hidden_size,
+        intermediate_size=intermediate_size,
+        num_attention_heads=spec.num_attention_heads,
+        activation="gelu" if spec.hidden_act == "gelu" else "gelu_new",
+        layer_norm_eps=spec.layer_norm_eps,
+        hidden_dropout=spec.hidden_dropout_prob,
+        attention_dropout=spec.attention_probs_dropout_prob,
+        layers=list(spec.layers),
+        keep_every=keep_every,
+        dtype=dtype,
+        device=device,
+    )
+
+
+def engine_of(spec: EncoderSpec, parameters: Sequence[Tensor], keep_every: int) -> _core.EncoderTraining:
+    """The engine of these parameters; engines are kept, for they hold memory to work in."""
+    if len(parameters) != (max(spec.layers, default=-1) + 1) * len(LAYER_PARAMETERS):
+        raise InvalidInputError(
+            f"parameters: got {len(parameters)} tensors, expected {len(LAYER_PARAMETERS)} for each of the"
+            f" {max(spec.layers, default=-1) + 1} sets that the spec's layers name"
+        )
+    ffn = parameters[_FFN_WEIGHT]
+    if ffn.dim() != 2:
+        raise InvalidInputError(f"parameters[{_FFN_WEIGHT}]: got shape {list(ffn.shape)}, expected [I, H]")
+    intermediate_size, hidden_size = map(int, ffn.shape)  # plain numbers, also where a compiler traces shapes
+    return _engine(spec, hidden_size, intermediate_size, keep_every, name_of(ffn.dtype), ffn.device.type)
+
+
+class Rows:
+    """Which rows of a padded [B, S, H] are tokens, [B, S] of ``attention_mask``; None: all."""
+
+    def __init__(self, hidden_states: Tensor, attention_mask: Tensor | None) -> None:
+        batch, length, _ = hidden_states.shape
+        self.shape = hidden_states.shape
+        self.indices: Tensor | None = None
+        lengths = np.full(batch, length)
+        if attention_mask is not None:
+            keep = attention_mask.detach().to("cpu") != 0
+            lengths = keep.sum(dim=1).numpy()
+            if not keep.all():
+                self.indices = keep.flatten().nonzero().flatten().to(hidden_states.device)
+        self.cu_seqlens = np.zeros(batch + 1, np.int32)
+        np.cumsum(lengths, out=self.cu_seqlens[1:])
+
+    def take(self, padded: Tensor) -> Tensor:
+        """[B, S, H] -> [T, H], contiguous."""
+        rows = padded.detach().reshape(-1, self.shape[2])
+        return rows.contiguous() if self.indices is None else rows[self.indices]
+
+    def put(self, rows: Tensor) -> Tensor:
+        """[T, H] -> [B, S, H], zeros where there is no token."""
+        if self.indices is None:
+            return rows.view(self.shape)
+        padded = rows.new_zeros(self.shape[0] * self.shape[1], self.shape[2])
+        padded[self.indices] = rows
+        return padded.view(self.shape)

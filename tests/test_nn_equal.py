@@ -1,0 +1,153 @@
+"""albert_fast.nn beside transformers: outputs, losses and all gradients, in float32 and float64."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from nn_models import CLASSES, B, S, batch, gradients, pair, results
+from tolerance import GRADIENT, assert_within_pytorch, rel_l2, roundoff
+
+torch.set_num_threads(1)  # on shared cores, threads of models this small mostly wait for each other
+
+SEEDS = range(3)
+SHAPES: dict[str, dict[str, Any]] = {
+    "gelu_new": {},
+    "gelu": {"hidden_act": "gelu"},
+    "two groups of two": {"num_hidden_groups": 2, "inner_group_num": 2},
+    "no padding id": {"pad_token_id": None},
+}
+
+
+def compare(name: str, change: dict[str, Any], **options: Any) -> None:
+    """float32 against transformers in float64, within GRADIENT times the error of transformers in float32; and
+    float64, where errors are as much smaller as the roundoff is."""
+    found: dict[str, list[Any]] = {}
+    for seed in SEEDS:
+        inputs = batch(name, seed, **options)
+        small = [results(model, inputs) for model in pair(name, seed, **change)]
+        wide = [results(model, as_double(inputs)) for model in pair(name, seed, torch.float64, **change)]
+        assert set(small[0]) == set(small[1]) == set(wide[1])
+        for key, exact in wide[0].items():
+            found.setdefault(key, []).append([r[key].numpy() for r in (*small, wide[1])] + [exact.numpy()])
+    for key, rows in found.items():
+        theirs, mine, mine_wide, exact = zip(*rows, strict=True)
+        bound = assert_within_pytorch(mine, theirs, exact, "float32", GRADIENT, f"{name}: {key}")
+        error = max(rel_l2(a, e) for a, e in zip(mine_wide, exact, strict=True))
+        scale = roundoff("float64") / roundoff("float32")
+        assert error <= (GRADIENT + 1) * scale * max(bound.pytorch, bound.floor), f"{name}: {key} in float64"
+
+
+def as_double(inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {key: value.double() if value.is_floating_point() else value for key, value in inputs.items()}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("name", ["AlbertModel", "AlbertForPreTraining"])
+def test_shapes(name: str, shape: str) -> None:
+    compare(name, SHAPES[shape])
+
+
+# With padding, spans have a test of their own: transformers has logits there.
+PADDED = [(name, padded) for name in CLASSES for padded in (False, True) if (name, padded) != (CLASSES[5], True)]
+
+
+@pytest.mark.parametrize(("name", "padded"), PADDED)
+def test_classes(name: str, padded: bool) -> None:
+    compare(name, {}, padded=padded)
+
+
+SEQUENCE_LABELS = {
+    "regression of one": ({"num_labels": 1}, torch.linspace(-1, 1, B)),
+    "regression of one, in a column": ({"num_labels": 1}, torch.linspace(-1, 1, B)[:, None]),
+    "regression of three": ({"num_labels": 3, "problem_type": "regression"}, torch.linspace(-1, 1, 3 * B).view(B, 3)),
+    "one of four": ({"num_labels": 4}, torch.tensor([0, 3, 1, -100, 2])),
+    "any of four": ({"num_labels": 4}, (torch.arange(4 * B).view(B, 4) % 3 == 0).float()),
+}
+
+
+@pytest.mark.parametrize("kind", SEQUENCE_LABELS)
+def test_problem_types(kind: str) -> None:
+    change, labels = SEQUENCE_LABELS[kind]
+    compare("AlbertForSequenceClassification", change, labels=labels)
+    theirs, mine = pair("AlbertForSequenceClassification", **change)
+    for model in (theirs, mine):
+        model(**batch("AlbertForSequenceClassification", labels=labels))
+    assert mine.config.problem_type == theirs.config.problem_type
+
+
+def test_hidden_states() -> None:
+    theirs, mine = pair("AlbertModel", num_hidden_groups=2, inner_group_num=2)
+    inputs = batch("AlbertModel")
+    mask = inputs["attention_mask"].bool()
+    expected = theirs(**inputs, output_hidden_states=True).hidden_states
+    actual = mine(**inputs, output_hidden_states=True).hidden_states
+    assert len(actual) == len(expected) == 7
+    for a, e in zip(actual, expected, strict=True):
+        assert rel_l2(a[mask].detach(), e[mask].detach()) < 1e-5
+    once = mine(**inputs)
+    assert rel_l2(once[0].detach(), actual[-1].detach()) < 1e-6
+    sum((state[mask] ** 3).sum() for state in actual).backward()
+    sum((state[mask] ** 3).sum() for state in expected).backward()
+    for key, gradient in gradients(theirs).items():
+        assert rel_l2(gradients(mine)[key], gradient) < 1e-4, key
+
+
+def test_inputs_embeds_and_positions() -> None:
+    theirs, mine = pair("AlbertModel")
+    inputs = {
+        "inputs_embeds": torch.randn(B, S, 24),
+        "position_ids": torch.arange(S).flip(0)[None],
+        "attention_mask": batch("AlbertModel")["attention_mask"],
+    }
+    small = [results(model, inputs) for model in (theirs, mine)]
+    for key, expected in small[0].items():
+        assert rel_l2(small[1][key], expected) < 1e-4, key
+
+
+def test_padding_answers_nothing() -> None:
+    """The loss is over the tokens alone, and so is an argmax."""
+    theirs, mine = pair("AlbertForQuestionAnswering")
+    inputs = batch("AlbertForQuestionAnswering")
+    mask = inputs["attention_mask"].bool()
+    lengths = mask.sum(1)
+    ends = {"start_positions": lengths // 2, "end_positions": lengths - 1}
+    output = mine(**inputs | ends)
+    expected = theirs(**inputs)
+    logits = [expected[key].masked_fill(~mask, -torch.inf) for key in ("start_logits", "end_logits")]
+    loss = sum(torch.nn.functional.cross_entropy(x, y) for x, y in zip(logits, ends.values(), strict=True)) / 2
+    assert torch.isfinite(output.start_logits).all()
+    assert rel_l2(output.loss.detach(), loss.detach()) < 1e-5
+    assert rel_l2(output.start_logits[mask].detach(), expected.start_logits[mask].detach()) < 1e-5
+    output.loss.backward()
+    loss.backward()
+    for key, gradient in gradients(theirs).items():
+        assert rel_l2(gradients(mine)[key], gradient) < 1e-4, key
+
+
+def test_padding_is_zeros_and_the_pooler_takes_the_first_token() -> None:
+    _, mine = pair("AlbertModel")
+    ids = torch.randint(0, 211, (1, 6))
+    left = mine(
+        torch.nn.functional.pad(ids, (3, 0)),
+        torch.tensor([[0] * 3 + [1] * 6]),
+        position_ids=torch.tensor([[0, 0, 0, 0, 1, 2, 3, 4, 5]]),
+    )
+    plain = mine(ids)
+    assert (left.last_hidden_state[0, :3] == 0).all()
+    np.testing.assert_allclose(left.pooler_output.detach(), plain.pooler_output.detach(), atol=1e-5)
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_tuples(name: str) -> None:
+    theirs, mine = pair(name)
+    inputs = batch(name)
+    expected = theirs(**inputs, return_dict=False)
+    actual = mine(**inputs, return_dict=False)
+    assert type(actual) is tuple
+    assert [value.shape for value in actual] == [value.shape for value in expected]
+    mine.config.return_dict = False
+    assert type(mine(**inputs)) is tuple
+    assert list(mine(**inputs, return_dict=True)) == list(theirs(**inputs, return_dict=True))
