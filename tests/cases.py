@@ -181,6 +181,9 @@ CUDA_ROWS = (
 
 ROWS = (RowsCase(1, 1), RowsCase(3, 7), RowsCase(17, 128), RowsCase(16, 300), RowsCase(33, 4096))
 
+# Gradients of gamma and beta are summed in blocks of 32 rows, and those blocks over 256 columns at a time.
+GRADIENT_ROWS = (RowsCase(3, 7), RowsCase(31, 33), RowsCase(32, 300), RowsCase(33, 4096), RowsCase(200, 257))
+
 # Real shapes, for benches: (name, N, K) of xxlarge's products.
 XXLARGE_PRODUCTS = (
     ("qkv", 12288, 4096),

@@ -9,7 +9,7 @@ import exact
 import numpy as np
 import torch
 from cases import LinearCase
-from tolerance import FORWARD
+from tolerance import FORWARD, GRADIENT
 from torch.nn import functional as F
 
 from albert_fast._core import Ops
@@ -38,6 +38,28 @@ def compare(
         truth.append(expected(arrays))
     bound = error_bound(map(distance, mine, truth), map(distance, pytorch, truth), dtype, FORWARD)
     assert bound.ok, f"{case} in {dtype}: {bound}"
+
+
+def compare_gradients(
+    dtype: str,
+    what: Any,
+    inputs: Callable[[int], dict[str, Any]],
+    ours: Callable[[dict[str, Any]], dict[str, Any]],
+    theirs: Callable[[dict[str, torch.Tensor]], dict[str, torch.Tensor]],
+    expected: Callable[[dict[str, Any]], dict[str, exact.Wide]],
+) -> None:
+    """Each of the named results as in ``compare``, but at most three times PyTorch's error."""
+    mine, pytorch, truth = [], [], []
+    for seed in SEEDS:
+        arrays = inputs(seed)
+        mine.append(ours(arrays))
+        pytorch.append(theirs({name: torch.from_numpy(array) for name, array in arrays.items()}))
+        truth.append(expected(arrays))
+    for name in truth[0]:
+        errors = [distance(a[name], e[name]) for a, e in zip(mine, truth, strict=True)]
+        their_errors = [distance(a[name].numpy(), e[name]) for a, e in zip(pytorch, truth, strict=True)]
+        bound = error_bound(errors, their_errors, dtype, GRADIENT)
+        assert bound.ok, f"{name} of {what} in {dtype}: {bound}"
 
 
 def distance(actual: Any, expected: exact.Wide) -> float:

@@ -1,5 +1,5 @@
 // out[t] = LayerNorm(word[tokens[t]] + token_type[token_types[t]] + position[positions[t]]), one row [E] at a time.
-#include "cpu/primitives/block.h"
+#include "cpu/primitives/embedding.h"
 #include "cpu/primitives/normalize.h"
 #include "cpu/runtime/executor.h"
 #include "cpu/variant.h"
@@ -12,11 +12,8 @@ void embed(const Embed& op, Stream stream) {
   executor.parallel_for(ceil_div(op.out.rows, kTaskRows), [&](int64_t task, int) {
     const int64_t end = min(op.out.rows, (task + 1) * kTaskRows);
     for (int64_t t = task * kTaskRows; t < end; ++t) {
-      const real* word = op.word.row<real>(op.tokens[t]);
-      const real* type = op.token_type.row<real>(op.token_types[t]);
-      const real* position = op.position.row<real>(op.positions[t]);
       real* out = op.out.row<real>(t);
-      for (int64_t j = 0; j < op.out.cols; ++j) out[j] = word[j] + type[j] + position[j];
+      add_embeddings(op, t, out);
       normalize_row(out, static_cast<const real*>(op.gamma), static_cast<const real*>(op.beta), real(op.eps),
                     op.out.cols, out);
     }

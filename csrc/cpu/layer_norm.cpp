@@ -1,5 +1,4 @@
 // y[t] = (x[t] - mean) / sqrt(var + eps) * gamma + beta, one row [H] at a time.
-#include "cpu/primitives/block.h"
 #include "cpu/primitives/normalize.h"
 #include "cpu/runtime/executor.h"
 #include "cpu/variant.h"

@@ -41,10 +41,18 @@ constexpr Ops kOps = {
     .unpack_weight = unpack_weight,
     .linear_input_grad_scratch = linear_input_grad_scratch,
     .linear_weight_grad_scratch = linear_weight_grad_scratch,
+    .layer_norm_grad_scratch = layer_norm_grad_scratch,
     .attention_grad_scratch = attention_grad_scratch,
+    .activate = activate,
+    .activate_grad = activate_grad,
     .linear_input_grad = linear_input_grad,
     .linear_weight_grad = linear_weight_grad,
+    .layer_norm_grad = layer_norm_grad,
     .attention_grad = attention_grad,
+    .embed_grad = embed_grad,
+    .scatter_add = scatter_add,
+    .apply_dropout = apply_dropout,
+    .cross_entropy = cross_entropy,
 };
 
 #ifdef ALBERT_FAST_NARROW_WEIGHTS

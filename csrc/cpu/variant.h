@@ -24,9 +24,17 @@ size_t linear_input_grad_scratch(int64_t num_tokens, int64_t rows, int64_t cols,
 size_t attention_grad_scratch(int64_t num_tokens, int64_t max_seqlen, int64_t num_heads, int64_t head_dim,
                               Stream stream);
 size_t linear_weight_grad_scratch(int64_t num_tokens, int64_t rows, int64_t cols, Stream stream);
+size_t layer_norm_grad_scratch(int64_t num_tokens, int64_t cols, Stream stream);
+void activate(const Activate& op, Stream stream);
+void activate_grad(const ActivateGrad& op, Stream stream);
+void apply_dropout(const ApplyDropout& op, Stream stream);
 void attention_grad(const AttentionGrad& op, Stream stream);
+void cross_entropy(const CrossEntropy& op, Stream stream);
+void embed_grad(const EmbedGrad& op, Stream stream);
+void layer_norm_grad(const LayerNormGrad& op, Stream stream);
 void linear_input_grad(const LinearInputGrad& op, Stream stream);
 void linear_weight_grad(const LinearWeightGrad& op, Stream stream);
+void scatter_add(const ScatterAdd& op, Stream stream);
 
 // pack_weight and unpack_weight for weights of fewer bits; `linear` takes them all.
 void pack_bfloat16_weight(const PackWeight& op, Stream stream);

@@ -1,4 +1,4 @@
-// exp, tanh and the two GELUs on vectors. Polynomials: scripts/fit_polynomials.py.
+// exp, tanh and the two GELUs on vectors, and their derivatives. Polynomials: scripts/fit_polynomials.py.
 #pragma once
 
 #include "cpu/primitives/simd.h"
@@ -46,23 +46,47 @@ inline vec exp(vec x) {
   }
 }
 
-/// 0.5 x (1 + tanh(u)) with u = sqrt(2/pi) (x + 0.044715 x^3), written as x / (1 + exp(-2u)): one exp, and no
-/// cancellation where tanh(u) is near -1. Relative error below 3 roundoffs for x >= 0 and below 4 (1 + |2u|) for
-/// x < 0, where exp magnifies the rounding of u; results below 1e-36 may be off by 1e-36.
-inline vec gelu_tanh(vec x) {
-  x = x < broadcast(-30) ? broadcast(-30) : x;  // 0 to within 1e-36; exp is clamped, x must be too
-  const vec u2 = broadcast(real(1.5957691216057308)) * x * (broadcast(1) + broadcast(real(0.044715)) * x * x);
-  return x / (broadcast(1) + exp(-u2));
+/// An activation and its derivative.
+struct ValueAndSlope {
+  vec value, slope;
+};
+
+/// value: 0.5 x (1 + tanh(u)) with u = sqrt(2/pi) (x + 0.044715 x^3), written as x s with s = 1 / (1 + e), e =
+/// exp(-2u): one exp, and no cancellation where tanh(u) is near -1. Relative error below 3 roundoffs for x >= 0 and
+/// below 4 (1 + |2u|) for x < 0, where exp magnifies the rounding of u; results below 1e-36 may be off by 1e-36. slope:
+/// s (1 + x (1 - s) 2u') with 1 - s = e s, which does not cancel. Error below 6 (1 + |2u|) roundoffs of the same sum of
+/// magnitudes, it crosses zero at x = -0.75; results below 1e-35 may be off by 1e-35.
+inline ValueAndSlope differentiate_gelu_tanh(vec x) {
+  // Below this, value and slope are 0 to within 1e-36 and 1e-35, and above its opposite they are x and 1: s and e stay
+  // normal numbers.
+  const vec limit = broadcast(sizeof(real) == sizeof(double) ? real(21) : real(9.98));
+  const vec scale = broadcast(real(1.5957691216057308)), cubic = broadcast(real(0.044715));
+  x = x < -limit ? -limit : x;
+  const vec e = exp(-(scale * x * (broadcast(1) + cubic * x * x)));
+  const vec s = broadcast(1) / (broadcast(1) + e);
+  const vec z = x > limit ? limit : x;
+  const vec u2_slope = scale * (broadcast(1) + broadcast(3) * cubic * z * z);
+  return {x / (broadcast(1) + e), s * (broadcast(1) + z * (e * s) * u2_slope)};
 }
 
-/// x Phi(x) with Phi(x) = erfc(-x / sqrt 2) / 2. Relative error below 8 roundoffs for x >= 0 and below
+inline vec gelu_tanh(vec x) { return differentiate_gelu_tanh(x).value; }
+
+/// value: x Phi(x) with Phi(x) = erfc(-x / sqrt 2) / 2. Relative error below 8 roundoffs for x >= 0 and below
 /// 8 (1 + x^2 / 2) for x < 0, where exp magnifies the rounding of x^2; results below 1e-36 may be off by 1e-36.
-inline vec gelu_erf(vec x) {
+/// slope: Phi(x) + x phi(x), whose phi(x) = exp(-x^2 / 2) / sqrt(2 pi) is a factor of Phi, too. Error below
+/// 8 (1 + x^2 / 2) roundoffs of Phi(x) + |x| phi(x).
+inline ValueAndSlope differentiate_gelu_erf(vec x) {
+  const vec magnitude = x < vec{} ? -x : x;
+  const vec limit = broadcast(sizeof(real) == sizeof(double) ? real(40) : real(14.2));  // exp(-x^2 / 2) underflows
+  const vec bounded = magnitude > limit ? limit : magnitude;
+  const vec slope_at = x < vec{} ? -bounded : bounded;
+  const vec inverse_sqrt_2pi = broadcast(real(0.39894228040143267794));
   if constexpr (sizeof(real) == sizeof(double)) {
-    return each_lane(x, [](real v) { return real(0.5 * v * __builtin_erfc(-v * 0.70710678118654752440)); });
+    const vec phi = inverse_sqrt_2pi * exp(broadcast(-0.5) * bounded * bounded);
+    const vec half_erfc = each_lane(x, [](real v) { return real(0.5 * __builtin_erfc(-v * 0.70710678118654752440)); });
+    return {x * half_erfc, half_erfc + slope_at * phi};
   } else {
-    const vec magnitude = (x < vec{} ? -x : x) * broadcast(0.707106781f);
-    const vec z = magnitude > broadcast(10.0f) ? broadcast(10.0f) : magnitude;  // erfc(10) underflows already
+    const vec z = bounded * broadcast(0.707106781f);
     const vec t = broadcast(1) / (broadcast(1) + broadcast(0.5f) * z);
     vec q = broadcast(-0.0590695553f);
     q = q * t + broadcast(0.284577787f);
@@ -73,10 +97,14 @@ inline vec gelu_erf(vec x) {
     q = q * t + broadcast(0.243103385f);
     q = q * t + broadcast(0.282375365f);
     q = q * t + broadcast(0.282086402f);
-    const vec half_erfc = broadcast(0.5f) * t * q * exp(-z * z);
-    return x * (x < vec{} ? half_erfc : broadcast(1) - half_erfc);
+    const vec e = exp(-z * z);
+    const vec half_erfc = broadcast(0.5f) * t * q * e;
+    const vec phi_of_x = x < vec{} ? half_erfc : broadcast(1) - half_erfc;
+    return {x * phi_of_x, phi_of_x + slope_at * (inverse_sqrt_2pi * e)};
   }
 }
+
+inline vec gelu_erf(vec x) { return differentiate_gelu_erf(x).value; }
 
 /// tanh lane by lane: only the pooler needs it, one row per sequence.
 inline vec tanh(vec x) {
@@ -89,6 +117,22 @@ inline vec activate(vec x) {
   if constexpr (kActivation == Activation::kGeluErf) return gelu_erf(x);
   if constexpr (kActivation == Activation::kTanh) return tanh(x);
   return x;
+}
+
+/// tanh'(x) = 1 - tanh(x)^2, written as 4 e / (1 + e)^2 with e = exp(-2 |x|), which does not cancel where tanh is near
+/// 1. Relative error of the slope below 6 roundoffs; results below 1e-36 may be off by 1e-36.
+inline ValueAndSlope differentiate_tanh(vec x) {
+  const vec e = exp(broadcast(-2) * (x < vec{} ? -x : x));
+  const vec s = broadcast(1) / (broadcast(1) + e);
+  return {tanh(x), broadcast(4) * e * s * s};
+}
+
+template <Activation kActivation>
+inline ValueAndSlope differentiate(vec x) {
+  if constexpr (kActivation == Activation::kGeluTanh) return differentiate_gelu_tanh(x);
+  if constexpr (kActivation == Activation::kGeluErf) return differentiate_gelu_erf(x);
+  if constexpr (kActivation == Activation::kTanh) return differentiate_tanh(x);
+  return {x, broadcast(1)};
 }
 
 }  // namespace albert_fast::cpu::ALBERT_FAST_VARIANT
