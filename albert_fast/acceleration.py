@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from albert_fast.config import AlbertConfig
 from albert_fast.errors import InvalidInputError, InvalidTypeError
-from albert_fast.nn.engine import check_mask, encoder_spec, layer_parameters, layers_of, run_layers
+from albert_fast.nn.engine import check_mask, encoder_spec, layer_parameters, layers_of
 from albert_fast.nn.outputs import AlbertModelOutput
-from albert_fast.training import TrainingPolicy
+from albert_fast.training import TrainingPolicy, run_encoder
 
 _KNOWN_ATTENTION: Final = ("eager", "sdpa", "flash_attention_2", "flash_attention_3")
 """Values of ``attn_implementation`` for which transformers gives its encoder a mask that says where padding is."""
@@ -58,7 +58,7 @@ class AcceleratedEncoder(nn.Module):
         spec = encoder_spec(self.shape, layers, training=self.training)
         mapped = cast(nn.Module, self.embedding_hidden_mapping_in)(hidden_states)
         return AlbertModelOutput(
-            last_hidden_state=run_layers(mapped, mask, layer_parameters(layers), spec, self.policy)
+            last_hidden_state=run_encoder(mapped, mask, layer_parameters(layers), spec, self.policy)
         )
 
     def _token_mask(self, mask: Any, hidden: Tensor) -> Tensor | None:

@@ -198,6 +198,8 @@ def test_labels_as_in_transformers(arguments: dict[str, Any], tmp_path: Path) ->
         for config in (*read, mine):
             assert (config.num_labels, config.id2label) == (theirs.num_labels, theirs.id2label)
             assert config.label2id == theirs.label2id or arguments == {"label2id": {"x": 0}}
+    mine.update({"id2label": {"0": "x"}})
+    assert mine.id2label == {0: "x"}
     for config in (mine, theirs):
         config.num_labels = 7
     assert (mine.id2label, mine.label2id) == (theirs.id2label, theirs.label2id)

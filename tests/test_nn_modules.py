@@ -169,6 +169,19 @@ def test_autocast() -> None:
     assert (output.logits - expected.logits).abs().max() < 0.1
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # those of Dynamo, about itself
+def test_compiled() -> None:
+    _, mine = pair("AlbertForMaskedLM")
+    inputs = batch("AlbertForMaskedLM")
+    expected = results(mine, inputs)
+    mine.zero_grad()
+    torch.compile(mine, backend="aot_eager")(**inputs).loss.backward()
+    for name, parameter in mine.named_parameters():
+        if parameter.ndim == 2:
+            torch.testing.assert_close(parameter.grad, expected[f"gradient of {name}"], atol=1e-5, rtol=1e-3, msg=name)
+
+
 @pytest.mark.parametrize("size", [300, 100, 211])
 @pytest.mark.parametrize("name", ["AlbertModel", "AlbertForMaskedLM"])
 def test_resizing_the_vocabulary(name: str, size: int) -> None:

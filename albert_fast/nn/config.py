@@ -125,7 +125,7 @@ class AlbertConfig:
         """Assign every item, in order."""
         for name, value in values.items():
             setattr(self, "dtype" if name == "torch_dtype" else name, value)
-        self.dtype = as_dtype(self.dtype)
+        self.dtype, self.id2label = as_dtype(self.dtype), _with_integer_keys(self.id2label)
         self._check_problem_type()
         self.shape()
 

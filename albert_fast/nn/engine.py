@@ -6,12 +6,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final, cast
 
-import torch
 from torch import Tensor, nn
 
 from albert_fast.config import AlbertConfig
 from albert_fast.errors import InvalidInputError
-from albert_fast.training import LAYER_PARAMETERS, EncoderSpec, TrainingPolicy, run_encoder
+from albert_fast.training import LAYER_PARAMETERS, EncoderSpec
 
 _KINDS: Final = {"LayerNorm": nn.LayerNorm, "full_layer_layer_norm": nn.LayerNorm}
 """The class of a layer's part by its last name; all others are ``nn.Linear``."""
@@ -53,15 +52,6 @@ def layer_parameters(layers: Sequence[nn.Module]) -> list[Tensor]:
             _check_plain(layer.get_submodule(name), name)
         parameters += [layer.get_parameter(name) for name in LAYER_PARAMETERS]
     return parameters
-
-
-def run_layers(
-    hidden: Tensor, mask: Tensor | None, parameters: list[Tensor], spec: EncoderSpec, policy: TrainingPolicy
-) -> Tensor:
-    """``run_encoder`` in the type of the parameters, also inside ``torch.autocast``: its kernels choose their own
-    precision, and autocast must not reach into them. hidden [B, S, H], mask [B, S] or None; returns [B, S, H]."""
-    with torch.autocast(hidden.device.type, enabled=False):
-        return run_encoder(hidden.to(parameters[0].dtype), mask, parameters, spec, policy)
 
 
 def check_mask(mask: Any, batch: int, length: int) -> None:

@@ -18,8 +18,8 @@ from torch.utils.dlpack import from_dlpack
 
 from albert_fast.config import AlbertConfig as Shape
 from albert_fast.errors import ConfigError, InvalidInputError
-from albert_fast.nn.engine import encoder_spec, layer_parameters, layers_of, run_layers
-from albert_fast.training import LAYER_PARAMETERS, TrainingPolicy, embed, masked_lm_loss
+from albert_fast.nn.engine import encoder_spec, layer_parameters, layers_of
+from albert_fast.training import LAYER_PARAMETERS, TrainingPolicy, embed, masked_lm_loss, run_encoder
 
 _FIRST: Final = tuple(f"attention.{part}.{kind}" for kind in ("weight", "bias") for part in ("query", "key", "value"))
 _IN_MEMORY: Final = (*_FIRST, *(name for name in LAYER_PARAMETERS if name not in _FIRST))
@@ -201,11 +201,11 @@ class AlbertTransformer(nn.Module):
         layers = layers_of(self)
         spec = encoder_spec(self.shape, layers, training=self.training)
         if not every:
-            return (run_layers(hidden, mask, layer_parameters(layers), spec, self.policy),)
+            return (run_encoder(hidden, mask, layer_parameters(layers), spec, self.policy),)
         one = dataclasses.replace(spec, layers=(0,))
         states = [hidden]
         for index in spec.layers:
-            states.append(run_layers(states[-1], mask, layer_parameters([layers[index]]), one, self.policy))
+            states.append(run_encoder(states[-1], mask, layer_parameters([layers[index]]), one, self.policy))
         return tuple(states)
 
 
