@@ -34,8 +34,8 @@ class EmbedFunction(torch.autograd.Function):
     ) -> Tensor:
         """See the class."""
         out = word.new_empty(ids.shape[1], word.shape[1])
-        tables = [array(t.contiguous()) for t in (word, position, token_type, gamma, beta)]
-        ops_for(word).embed(*ids.numpy(), *tables, eps, out=array(out), **how(word))
+        given = [*ids.numpy(), *(array(t.contiguous()) for t in (word, position, token_type, gamma, beta))]
+        ops_for(word).embed(*given, eps, out=array(out), **how(word))
         return out
 
     @staticmethod
@@ -48,7 +48,7 @@ class EmbedFunction(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         """Gradients of the three tables, gamma and beta; rows that do not occur get zeros."""
         ids, *tensors = ctx.saved_tensors
-        gradients = Once.apply(partial(_gradients, ctx.eps), grad, ids, *tensors)
+        gradients = Once.apply(partial(_gradients, ctx.eps), grad, ids, *tensors)  # type: ignore[no-untyped-call]
         return None, *gradients, None
 
 
@@ -59,9 +59,9 @@ def _gradients(eps: float, grad: Tensor, ids: Tensor, *tensors: Tensor) -> tuple
     sums = getattr(torch, ops.sum_dtype)
     dsum = grad.new_empty(grad.shape, dtype=sums)
     dnorm = [gamma.new_empty(gamma.shape, dtype=sums) for _ in range(2)]
-    given = [array(t.contiguous()) for t in (*tables, gamma)]
-    outputs = {"dsum": array(dsum), "dgamma": array(dnorm[0]), "dbeta": array(dnorm[1])}
-    ops.embed_grad(*ids.numpy(), *given, eps, array(grad), **outputs, **how(grad))
+    given = [*ids.numpy(), *(array(t.contiguous()) for t in (*tables, gamma))]
+    dgamma, dbeta = map(array, dnorm)
+    ops.embed_grad(*given, eps, array(grad), dsum=array(dsum), dgamma=dgamma, dbeta=dbeta, **how(grad))
     gradients = []
     for row, table in zip(ids.numpy(), tables, strict=True):
         gradient = table.new_zeros(table.shape, dtype=sums)
@@ -96,5 +96,5 @@ def embed(
     ids = torch.stack([part.reshape(-1) for part in (input_ids, position_ids, token_type_ids)])
     dtype = compute_dtype(word)
     tables = [table.to(dtype) for table in (word, position, token_type, gamma, beta)]
-    out: Tensor = EmbedFunction.apply(ids.to("cpu", torch.int32), *tables, eps)
+    out: Tensor = EmbedFunction.apply(ids.to("cpu", torch.int32), *tables, eps)  # type: ignore[no-untyped-call]
     return out.view(*input_ids.shape, -1).to(word.dtype)

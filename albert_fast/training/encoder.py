@@ -126,7 +126,8 @@ class AlbertEncoderFunction(torch.autograd.Function):
             rows = Rows(grad, attention_mask)
             return backward_pass(rows, grad, parameters, saved, ctx.spec, ctx.policy, ctx.seed)
 
-        dx, flat = Once.apply(compute, grad, hidden_states, attention_mask, saved, *parameters)
+        tensors = (grad, hidden_states, attention_mask, saved, *parameters)
+        dx, flat = Once.apply(compute, *tensors)  # type: ignore[no-untyped-call]
         offsets = engine_of(ctx.spec, parameters, ctx.policy.keep_every).gradient_offsets
         return (dx, None, None, None, None, *split_gradients(flat, parameters, offsets))
 
@@ -176,10 +177,11 @@ def run_encoder(
         from albert_fast.training.library import encoder
 
         seed = torch.randint(2**62, (1,)) if spec.has_dropout else torch.zeros(1, dtype=torch.int64)
-        y = encoder(x, attention_mask, seed, given, spec.json, policy.keep_every, policy.defer_bytes)[0]
+        y: Tensor = encoder(x, attention_mask, seed, given, spec.json, policy.keep_every, policy.defer_bytes)[0]
         return y.to(parameters[0].dtype)
     if not (torch.is_grad_enabled() and any(t.requires_grad for t in (x, *given))):
         policy = TrainingPolicy(len(spec.layers))  # nothing goes back: keep as little as there is
     drawn = int(torch.randint(2**62, (1,))) if spec.has_dropout else 0
-    result: Tensor = AlbertEncoderFunction.apply(x, attention_mask, drawn, spec, policy, *given)[0]
+    arguments = (x, attention_mask, drawn, spec, policy, *given)
+    result: Tensor = AlbertEncoderFunction.apply(*arguments)[0]  # type: ignore[no-untyped-call]
     return result.to(parameters[0].dtype)

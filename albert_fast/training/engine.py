@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import torch
@@ -28,7 +28,14 @@ def stream_of(tensor: Tensor) -> int:
     return torch.cuda.current_stream(tensor.device).cuda_stream if tensor.is_cuda else 0
 
 
-def how(tensor: Tensor) -> dict[str, Any]:
+class How(TypedDict):
+    """The arguments that say how a call of the core runs."""
+
+    num_threads: int
+    stream: int
+
+
+def how(tensor: Tensor) -> How:
     """Threads and stream of a call that works on the tensor."""
     return {"num_threads": torch.get_num_threads(), "stream": stream_of(tensor)}
 

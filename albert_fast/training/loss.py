@@ -19,14 +19,15 @@ constant, so that sums over rows have one order."""
 
 
 class MaskedLmLossFunction(torch.autograd.Function):
-    """``apply(hidden, labels, weight, bias)``: hidden [n, E], labels int32 [n] on the CPU, weight [V, E], bias [V].
+    """``apply(hidden, labels, weight, bias, goes_back)``: hidden [n, E], labels int32 [n] on the CPU, weight [V, E],
+    bias [V].
 
-    Gives the mean over the rows whose label is not negative, and the three gradients of it, which are made in the same
-    pass: backward only scales them.
+    Gives the mean over the rows whose label is not negative and, if something ``goes_back``, the three gradients of it,
+    which are made in the same pass: backward only scales them.
     """
 
     @staticmethod
-    def forward(hidden: Tensor, labels: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, ...]:
+    def forward(hidden: Tensor, labels: Tensor, weight: Tensor, bias: Tensor, goes_back: bool) -> tuple[Tensor, ...]:
         """See the class."""
         ops = ops_for(hidden)
         sums = getattr(torch, ops.sum_dtype)
@@ -42,8 +43,10 @@ class MaskedLmLossFunction(torch.autograd.Function):
             rows = slice(begin, min(begin + _ROWS, len(hidden)))
             x, z, dz = array(hidden[rows]), array(logits[: len(hidden[rows])]), array(dlogits[: len(hidden[rows])])
             ops.linear(x, array(weight), array(bias), out=z, **on)
-            given = {"scale": 1 / max(counted, 1), "losses": array(losses[rows])}
-            ops.cross_entropy(z, labels[rows].numpy(), **given, dlogits=dz, **on)
+            scale, of = 1 / max(counted, 1), array(losses[rows])
+            ops.cross_entropy(z, labels[rows].numpy(), scale=scale, losses=of, dlogits=dz, **on)
+            if not goes_back:
+                continue
             ops.linear_input_grad(dz, array(weight), dx=array(dhidden[rows]), **on)
             ops.linear_weight_grad(dz, x, dweight=array(dweight), dbias=array(dbias), accumulate=True, **on)
         mean = losses.sum() / counted  # of no label at all: NaN, as torch has it
@@ -55,7 +58,7 @@ class MaskedLmLossFunction(torch.autograd.Function):
         _, dhidden, dweight, dbias = output
         ctx.mark_non_differentiable(dhidden, dweight, dbias)
         ctx.set_materialize_grads(False)
-        hidden, _, weight, bias = inputs
+        hidden, _, weight, bias, _ = inputs
         ctx.save_for_backward(hidden, weight, bias, dhidden, dweight, dbias)
 
     @staticmethod
@@ -63,9 +66,9 @@ class MaskedLmLossFunction(torch.autograd.Function):
         """The gradients, scaled."""
         grad = grads[0]
         if grad is None:
-            return None, None, None, None
-        hidden, weight, bias = Once.apply(_scaled, grad, *ctx.saved_tensors)
-        return hidden, None, weight, bias
+            return None, None, None, None, None
+        hidden, weight, bias = Once.apply(_scaled, grad, *ctx.saved_tensors)  # type: ignore[no-untyped-call]
+        return hidden, None, weight, bias, None
 
 
 def _scaled(grad: Tensor, *tensors: Tensor) -> tuple[Tensor, ...]:
@@ -93,5 +96,7 @@ def masked_lm_loss(hidden: Tensor, labels: Tensor, decoder_weight: Tensor, decod
         raise InvalidInputError(f"labels: got {int(bad[0])}, expected -100 or 0..{len(decoder_weight) - 1}")
     dtype = compute_dtype(decoder_weight)
     given = [tensor.to(dtype).contiguous() for tensor in (hidden, decoder_weight, decoder_bias)]
-    loss: Tensor = MaskedLmLossFunction.apply(given[0], host.to(torch.int32), given[1], given[2])[0]
+    goes_back = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in given)
+    arguments = (given[0], host.to(torch.int32), given[1], given[2], goes_back)
+    loss: Tensor = MaskedLmLossFunction.apply(*arguments)[0]  # type: ignore[no-untyped-call]
     return loss.to(hidden.dtype)
