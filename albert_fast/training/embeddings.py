@@ -34,8 +34,9 @@ class EmbedFunction(torch.autograd.Function):
     ) -> Tensor:
         """See the class."""
         out = word.new_empty(ids.shape[1], word.shape[1])
-        given = [*ids.numpy(), *(array(t.contiguous()) for t in (word, position, token_type, gamma, beta))]
-        ops_for(word).embed(*given, eps, out=array(out), **how(word))
+        tokens, positions, token_types = ids.numpy()
+        w, p, t, g, b = (array(tensor.contiguous()) for tensor in (word, position, token_type, gamma, beta))
+        ops_for(word).embed(tokens, positions, token_types, w, p, t, g, b, eps, out=array(out), **how(word))
         return out
 
     @staticmethod
@@ -59,9 +60,11 @@ def _gradients(eps: float, grad: Tensor, ids: Tensor, *tensors: Tensor) -> tuple
     sums = getattr(torch, ops.sum_dtype)
     dsum = grad.new_empty(grad.shape, dtype=sums)
     dnorm = [gamma.new_empty(gamma.shape, dtype=sums) for _ in range(2)]
-    given = [*ids.numpy(), *(array(t.contiguous()) for t in (*tables, gamma))]
+    tokens, positions, token_types = ids.numpy()
+    w, p, t, g = (array(tensor.contiguous()) for tensor in (*tables, gamma))
     dgamma, dbeta = map(array, dnorm)
-    ops.embed_grad(*given, eps, array(grad), dsum=array(dsum), dgamma=dgamma, dbeta=dbeta, **how(grad))
+    outputs = {"dsum": array(dsum), "dgamma": dgamma, "dbeta": dbeta}
+    ops.embed_grad(tokens, positions, token_types, w, p, t, g, eps, array(grad), **outputs, **how(grad))
     gradients = []
     for row, table in zip(ids.numpy(), tables, strict=True):
         gradient = table.new_zeros(table.shape, dtype=sums)
