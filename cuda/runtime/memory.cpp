@@ -29,7 +29,6 @@ class Ring {
 
   /// Queues a copy of at most slot_bytes() bytes, by way of the next slot.
   void send(void* to, const void* host, size_t bytes, cudaStream_t stream) {
-    if (!is_alive()) make();
     std::byte* const slot = memory_ + static_cast<size_t>(next_) * slot_bytes_;
     const cudaEvent_t sent = sent_[next_];
     check(cudaEventSynchronize(sent), "cudaEventSynchronize");
@@ -38,9 +37,6 @@ class Ring {
     check(cudaEventRecord(sent, stream), "cudaEventRecord");
     next_ = (next_ + 1) % num_slots_;
   }
-
- private:
-  static constexpr int kMostSlots = 64;
 
   /// Whether the memory is there: not before the first call, and not after somebody reset the device, which takes
   /// memory and events away.
@@ -53,6 +49,9 @@ class Ring {
     cudaGetLastError();  // "not ready" and what a reset left are answers, not errors
     return event == cudaSuccess || event == cudaErrorNotReady;
   }
+
+  /// What a reset took away.
+  void forget() { memory_ = nullptr; }
 
   void make() {
     memory_ = nullptr;
@@ -77,6 +76,9 @@ class Ring {
     memory_ = static_cast<std::byte*>(memory);
   }
 
+ private:
+  static constexpr int kMostSlots = 64;
+
   size_t slot_bytes_;
   int num_slots_;
   int next_ = 0;
@@ -92,6 +94,18 @@ struct Rings {
   /// Weights: a slot is filled while those before it are on their way, and is large enough that a transfer takes far
   /// longer than starting it (4 MB: 160 microseconds at 25 GB/s).
   Ring large{4 << 20, 4};
+
+  /// The one for transfers of so many bytes, alive. A reset takes the memory of both. One that is made anew may lie
+  /// where the other was, and would make it look alive, so that both are looked at first.
+  Ring& ring_for(size_t bytes) {
+    Ring& ring = bytes <= small.slot_bytes() ? small : large;
+    if (!ring.is_alive()) {
+      Ring& other = &ring == &small ? large : small;
+      if (!other.is_alive()) other.forget();
+      ring.make();
+    }
+    return ring;
+  }
 };
 
 /// Of the current device; left behind when the process ends.
@@ -134,7 +148,7 @@ void upload(void* to, const void* host, size_t bytes, Stream stream) {
   refuse_capture("upload", stream);
   static std::mutex mutex;
   const std::lock_guard lock(mutex);
-  Ring& ring = bytes <= rings().small.slot_bytes() ? rings().small : rings().large;
+  Ring& ring = rings().ring_for(bytes);
   for (size_t done = 0; done < bytes; done += ring.slot_bytes()) {
     ring.send(static_cast<std::byte*>(to) + done, static_cast<const std::byte*>(host) + done,
               std::min(ring.slot_bytes(), bytes - done), stream_of(stream));
