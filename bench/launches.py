@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import replace
+from collections.abc import Iterator
 from functools import partial
-from typing import Any
 
 import numpy as np
 
-from albert_fast import _core
 from albert_fast._core import Ops
 from albert_fast.cuda import DeviceArray
 from bench import counted
-from bench.cases import AttentionCase, LinearCase, LinearGradCase, RowsCase
-from bench.counted import Call, Counted
-from bench.cubins import ToolMissingError
-from bench.report import Table
+from bench.cases import AttentionCase, LinearCase, RowsCase
+from bench.counted import Call
 
 DTYPES = ("bfloat16", "float16", "float32")
 ITEM = {"bfloat16": 2, "float16": 2, "float32": 4}
@@ -33,14 +26,6 @@ LINEAR_SHAPES = {
     ),
     4: ((128, 192, 256),),
 }
-
-# The same for both gradients, each with its tile of [tokens, rows].
-GradShapes = Sequence[tuple[tuple[int, int], LinearGradCase]]
-LINEAR_GRAD_SHAPES: dict[int, GradShapes] = {
-    2: (((128, 128), LinearGradCase(256, 256, 3584)), ((64, 64), LinearGradCase(512, 512, 768))),
-    4: (((64, 64), LinearGradCase(128, 128, 192)),),
-}
-
 QUERIES = {2: 64, 4: 32}  # of a tile of `attention`, by bytes of a number
 HEAD_DIMS = (32, 64, 128)
 LENGTHS = (192, 64)  # whole tiles of queries and keys
@@ -72,23 +57,6 @@ def linear_call(ops: Ops, case: LinearCase) -> Call:
         partial(_run_linear, ops, case, y_dtype),
         **limit,
     )
-
-
-def linear_grad_calls(ops: Ops, shapes: GradShapes | None = None) -> Iterator[Call]:
-    """Both gradients at the shapes given, or with every tile: alone; and with all that there can be beside them:
-    residual; what dweight is added to, and dbias."""
-    item = ITEM[ops.dtype]
-    for tile, case in shapes or LINEAR_GRAD_SHAPES[item]:
-        shape = f"{case.t} x {case.n} x {case.k}"
-        for residual, dx_dtype in ((False, ops.dtype), (True, ops.sum_dtype)):
-            of = replace(case, residual=residual)
-            least = counted.least_linear_input_grad(of, tile, item, ITEM[dx_dtype])
-            run = partial(_run_linear_input_grad, ops, of, dx_dtype)
-            yield Call("linear_input_grad", f"{shape}, {'residual' if residual else 'plain'}", least, run)
-        for add in (False, True):
-            least = counted.least_linear_weight_grad(case, tile, item, add=add, dbias=add)
-            run = partial(_run_linear_weight_grad, ops, case, add)
-            yield Call("linear_weight_grad", f"{shape}, {'dbias, added' if add else 'plain'}", least, run)
 
 
 def linear_tile(ops: Ops, case: LinearCase) -> tuple[int, int]:
@@ -168,86 +136,33 @@ def widest_calls(ops: Ops) -> Iterator[Call]:
         yield Call("embed", f"1 x {width}", least, partial(_run_embed, ops, case))
 
 
-@contextmanager
-def emulated_device() -> Iterator[Any]:
-    """The emulator under the CUDA backend, built from this checkout; throws ``ToolMissingError`` if it cannot be."""
-    import emulated  # of tests/, where bench.cases looks too
-
-    print(f"bench: building the emulated CUDA backend in {emulated.BUILD}", file=sys.stderr)
-    try:
-        library = emulated.build()
-    except emulated.CannotBuildError as error:
-        raise ToolMissingError(str(error)) from error
-    _core.load_cuda_backend(str(library))
-    try:
-        yield emulated.Emulator(library)
-    finally:
-        _core.load_cuda_backend("")
-
-
-def count_all(take_counters: Callable[[], counted.Records]) -> tuple[list[Counted], counted.Records]:
-    """The calls to show, of bfloat16 and float32; and the launches of these and of all others."""
-    shown: list[Counted] = []
-    records: list[dict[str, Any]] = []
-    for dtype in DTYPES:
-        ops = Ops(device="cuda", dtype=dtype)
-        for calls in (linear_calls, linear_grad_calls, attention_calls, row_calls, widest_calls):
-            found = [counted.count(call, take_counters) for call in calls(ops)]
-            records += [record for one in found for record in one.records]
-            if dtype != "float16" and calls is not widest_calls:
-                shown += found
-    return shown, records
-
-
-def launch_table() -> tuple[Table, dict[str, int]]:
-    """What the emulator counted; and the dynamic shared memory of every kernel."""
-    with emulated_device() as emulator:
-        shown, records = count_all(emulator.take_counters)
-        table = counted.table("Launches on the PTX emulator", shown)
-        table.failures += emulator.take_report().splitlines()
-    return table, counted.dynamic_shared(records)
-
-
-def _filled(shape: tuple[int, ...], dtype: str) -> DeviceArray:
+def filled(shape: tuple[int, ...], dtype: str) -> DeviceArray:
     """Any numbers do: what is counted does not depend on them."""
     return DeviceArray.from_numpy(np.full(shape, 0.5, np.float32), dtype)
 
 
 def _run_linear(ops: Ops, case: LinearCase, y_dtype: str) -> None:
-    x, weight = _filled((case.t, case.k), ops.dtype), _filled((case.n, case.k), ops.dtype)
-    bias = _filled((case.n,), ops.dtype) if case.bias else None
-    residual = _filled((case.t, case.n), ops.dtype) if case.residual else None
+    x, weight = filled((case.t, case.k), ops.dtype), filled((case.n, case.k), ops.dtype)
+    bias = filled((case.n,), ops.dtype) if case.bias else None
+    residual = filled((case.t, case.n), ops.dtype) if case.residual else None
     ops.linear(x, weight, bias, case.activation, residual, out=DeviceArray((case.t, case.n), y_dtype))
-
-
-def _run_linear_input_grad(ops: Ops, case: LinearGradCase, dx_dtype: str) -> None:
-    dy, weight = _filled((case.t, case.n), ops.dtype), _filled((case.n, case.k), ops.dtype)
-    residual = _filled((case.t, case.k), ops.dtype) if case.residual else None
-    ops.linear_input_grad(dy, weight, residual, dx=DeviceArray((case.t, case.k), dx_dtype))
-
-
-def _run_linear_weight_grad(ops: Ops, case: LinearGradCase, add: bool) -> None:
-    dy, x = _filled((case.t, case.n), ops.dtype), _filled((case.t, case.k), ops.dtype)
-    dweight = _filled((case.n, case.k), ops.sum_dtype)
-    dbias = _filled((case.n,), ops.sum_dtype) if add else None
-    ops.linear_weight_grad(dy, x, dweight=dweight, dbias=dbias, accumulate=add)
 
 
 def _run_attention(ops: Ops, case: AttentionCase) -> None:
     hidden = case.num_heads * case.head_dim
-    qkv = _filled((sum(case.lengths), 3 * hidden), ops.dtype)
+    qkv = filled((sum(case.lengths), 3 * hidden), ops.dtype)
     ops.attention(qkv, case.cu_seqlens, case.num_heads, out=DeviceArray((sum(case.lengths), hidden), ops.dtype))
 
 
 def _run_layer_norm(ops: Ops, case: RowsCase, of_sums: bool) -> None:
-    x, vector = _filled((case.t, case.h), ops.sum_dtype if of_sums else ops.dtype), _filled((case.h,), ops.dtype)
+    x, vector = filled((case.t, case.h), ops.sum_dtype if of_sums else ops.dtype), filled((case.h,), ops.dtype)
     ops.layer_norm(x, vector, vector, EPS, out=DeviceArray((case.t, case.h), ops.dtype))
 
 
 def _run_embed(ops: Ops, case: RowsCase) -> None:
     ids = np.arange(case.t, dtype=np.int32)
     word, position, token_type, vector = (
-        _filled(shape, ops.dtype) for shape in ((100, case.h), (512, case.h), (TOKEN_TYPES, case.h), (case.h,))
+        filled(shape, ops.dtype) for shape in ((100, case.h), (512, case.h), (TOKEN_TYPES, case.h), (case.h,))
     )
     out = DeviceArray((case.t, case.h), ops.dtype)
     ops.embed(ids % 100, ids % 512, ids % TOKEN_TYPES, word, position, token_type, vector, vector, EPS, out=out)
@@ -255,14 +170,14 @@ def _run_embed(ops: Ops, case: RowsCase) -> None:
 
 def _run_gather(ops: Ops, case: RowsCase) -> None:
     rows = np.arange(case.t, dtype=np.int32)[::-1].copy()
-    ops.gather(_filled((case.t, case.h), ops.dtype), rows, out=DeviceArray((case.t, case.h), ops.dtype))
+    ops.gather(filled((case.t, case.h), ops.dtype), rows, out=DeviceArray((case.t, case.h), ops.dtype))
 
 
 def _run_pool(ops: Ops, case: RowsCase, pooling: str, sequences: int) -> None:
     cu_seqlens = np.linspace(0, case.t, sequences + 1).astype(np.int32)
     out = DeviceArray((case.t if pooling == "each" else sequences, case.h), ops.sum_dtype)
-    ops.pool(_filled((case.t, case.h), ops.dtype), cu_seqlens, pooling, out=out)
+    ops.pool(filled((case.t, case.h), ops.dtype), cu_seqlens, pooling, out=out)
 
 
 def _run_l2_normalize(ops: Ops, case: RowsCase) -> None:
-    ops.l2_normalize(_filled((case.t, case.h), ops.sum_dtype))
+    ops.l2_normalize(filled((case.t, case.h), ops.sum_dtype))

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.cubins import Kernel, build, read
-from bench.launches import launch_table
+from bench.launch_table import launch_table
 from bench.machine import ROOT
 from bench.report import Table, percent
 from bench.sass import Mix, mix

@@ -9,7 +9,6 @@
 #include "matrix_checks.h"
 #include "ops.h"
 #include "primitives/math.cuh"
-#include "primitives/number.cuh"
 
 namespace albert_fast::cuda {
 namespace {
@@ -32,7 +31,7 @@ __global__ void __launch_bounds__(kElementwiseThreads) activate_kernel(ActivateP
     float v[kVector<T>];
     load_floats<kVector<T>>(p.x + row * p.x_stride + column, v);
     activate(v, p.activation);
-    store_floats(p.y + row * p.y_stride + column, v);
+    store_vector(p.y + row * p.y_stride + column, v);
   });
 }
 
@@ -54,8 +53,8 @@ __global__ void __launch_bounds__(kElementwiseThreads) activate_grad_kernel(Acti
     load_floats<kVector<T>>(p.x + row * p.x_stride + column, v);
     load_floats<kVector<T>>(p.dy + row * p.dy_stride + column, grad);
     activate_with_grad(v, grad, p.activation);
-    store_floats(p.dx + row * p.dx_stride + column, grad);
-    if (p.y != nullptr) store_floats(p.y + row * p.y_stride + column, v);
+    store_vector(p.dx + row * p.dx_stride + column, grad);
+    if (p.y != nullptr) store_vector(p.y + row * p.y_stride + column, v);
   });
 }
 

@@ -8,7 +8,6 @@
 #include "elementwise.h"
 #include "matrix_checks.h"
 #include "ops.h"
-#include "primitives/number.cuh"
 #include "primitives/philox.cuh"
 
 namespace albert_fast::cuda {
@@ -37,7 +36,7 @@ __global__ void __launch_bounds__(kElementwiseThreads) apply_dropout_kernel(Appl
     drop(v, p.mask, static_cast<uint64_t>(row * p.extent.cols + column));
 #pragma unroll
     for (int i = 0; i < kVector<Y>; ++i) v[i] += residual[i];
-    store_floats(p.y + row * p.y_stride + column, v);
+    store_vector(p.y + row * p.y_stride + column, v);
   });
 }
 

@@ -22,17 +22,17 @@
 //   - Rows beyond the sequence are zeros in every tile, their scores -infinity: p = 0, and 0 x 0 adds nothing. Rows of
 //     another sequence are never read.
 //   - Tiles begin at the sequence's first row and ascend, so a row's bits depend on its sequence alone.
-#include <climits>
+//
+// For training: log(sum(exp(scores))) of each row, if asked for; dropout of p, after it has been summed, in a kernel of
+// its own (primitives/attention_dropout.cuh).
 #include <cmath>
-#include <string>
 #include <type_traits>
 
-#include "kernels/errors.h"
-#include "matrix_checks.h"
+#include "attention_checks.h"
 #include "ops.h"
 #include "primitives/attention_mma.cuh"
 #include "primitives/attention_simt.cuh"
-#include "primitives/tile.cuh"
+#include "primitives/copy_rows.cuh"
 #include "runtime/launch.h"
 
 namespace albert_fast::cuda {
@@ -53,11 +53,14 @@ struct AttentionParameters {
   unsigned num_heads;
   unsigned num_tiles;  // of queries, in the longest sequence
   float scale;         // of scores
+  float* lse;          // [T, num_heads] or null
+  DropoutMask mask;
 };
 
-template <typename T, int kHeadDim>
+template <typename T, int kHeadDim, bool kDropout>
 struct AttentionTile {
-  using Warp = std::conditional_t<std::is_same_v<T, float>, SimtAttention<kHeadDim>, MmaAttention<T, kHeadDim>>;
+  using Warp = std::conditional_t<std::is_same_v<T, float>, SimtAttention<kHeadDim, kDropout>,
+                                  MmaAttention<T, kHeadDim, kDropout>>;
   static constexpr int kQueries = kWarps * Warp::kRows;
   static constexpr int kKeys = Warp::kKeys;
   static constexpr uint32_t kWarpBytes = Warp::kRows * kHeadDim * sizeof(T);  // its queries, or its results
@@ -69,24 +72,9 @@ struct AttentionTile {
   static_assert(kQueries <= 2 * kKeys, "queries and results fit in a stage");
 };
 
-/// Begins to copy rows [0, kRows) of one head to a swizzled tile; rows from num_rows on become zeros.
-template <int kHeadDim, int kRows, int kCopyThreads, typename T>
-__device__ void copy_rows(uint32_t tile, const T* rows, int64_t stride, int num_rows, int thread) {
-  using Layout = SwizzledTile<kHeadDim * sizeof(T)>;
-  constexpr int kRowsAtOnce = kCopyThreads / Layout::kChunks;
-  static_assert(kCopyThreads % Layout::kChunks == 0 && kRows % kRowsAtOnce == 0);
-  const int first = thread / Layout::kChunks, chunk = thread % Layout::kChunks;
-  const T* from = rows + first * stride + chunk * (16 / sizeof(T));
-#pragma unroll
-  for (int row = first; row < first + kRows; row += kRowsAtOnce) {
-    copy_async(tile + Layout::offset(row, chunk), from, row < num_rows);
-    from += kRowsAtOnce * stride;
-  }
-}
-
-template <typename T, int kHeadDim>
-__global__ void __launch_bounds__(kThreads) attention_kernel(AttentionParameters<T> p) {
-  using Tile = AttentionTile<T, kHeadDim>;
+template <typename T, int kHeadDim, bool kDropout>
+__device__ void attend(const AttentionParameters<T>& p) {
+  using Tile = AttentionTile<T, kHeadDim, kDropout>;
   using Warp = typename Tile::Warp;
   extern __shared__ __align__(256) unsigned char memory[];  // rows of 16-bit tiles begin at multiples of their size
   const uint32_t stages = shared_address(memory);
@@ -126,53 +114,52 @@ __global__ void __launch_bounds__(kThreads) attention_kernel(AttentionParameters
   Warp attention(warp_queries, p.scale);
 
   // 3. Tiles of keys.
+  const int64_t row_of_lse = (row0 + warp_row0) * p.num_heads + head;
+  const AttentionDropout dropout = {p.mask, static_cast<uint64_t>(row_of_lse) * kCountersOfQuery,
+                                    p.num_heads * kCountersOfQuery};
   int key0 = 0;
   for (; key0 < length; key0 += Tile::kKeys) {
     wait_copies<0>();
     __syncthreads();  // this tile has landed for all; the other stage is read to its end
     if (key0 + Tile::kKeys < length) copy_tile(key0 + Tile::kKeys);
-    if (num_rows > 0) attention.add_keys(stage_of(key0), stage_of(key0) + Tile::kTileBytes, length - key0);
+    if (num_rows > 0) {
+      attention.add_keys(stage_of(key0), stage_of(key0) + Tile::kTileBytes, length - key0, dropout.from(0, key0));
+    }
   }
 
   // 4. Results, through the stage of the tile that never came.
   T* out = p.out + (row0 + warp_row0) * p.out_stride + head * kHeadDim;
-  if (num_rows > 0) attention.store(stage_of(key0) + warp * Tile::kWarpBytes, out, p.out_stride, num_rows);
-}
-
-void require(bool holds, const std::string& message) {
-  if (!holds) throw InvalidInputError("attention: " + message);
-}
-
-/// Rows that can be read and written 16 bytes at a time.
-void check_matrix(const std::string& name, const ConstMatrix& m, int64_t rows, int64_t cols) {
-  const auto shape = [](int64_t r, int64_t c) { return "[" + std::to_string(r) + ", " + std::to_string(c) + "]"; };
-  require(m.rows == rows && m.cols == cols,
-          name + ": got shape " + shape(m.rows, m.cols) + ", expected " + shape(rows, cols));
-  require(m.stride >= cols && m.stride % kWidthMultiple == 0,
-          name + ": got stride " + std::to_string(m.stride) + ", expected a multiple of " +
-              std::to_string(kWidthMultiple) + " that is at least " + std::to_string(cols));
-  check_aligned(name.c_str(), m.data);
-}
-
-void check_attention(const Attention& op) {
-  require(takes_head_dim(op.head_dim), "head_dim: got " + std::to_string(op.head_dim) + ", expected 32, 64 or 128");
-  require(op.num_heads > 0, "num_heads: got " + std::to_string(op.num_heads) + ", expected at least 1");
-  require(op.num_sequences >= 0, "num_sequences: got " + std::to_string(op.num_sequences) + ", expected at least 0");
-  require(op.max_seqlen >= 0 && op.max_seqlen <= INT_MAX,
-          "max_seqlen: got " + std::to_string(op.max_seqlen) + ", expected at least 0 and below 2^31");
-  const int64_t hidden = op.num_heads * op.head_dim;
-  check_matrix("qkv", op.qkv, op.qkv.rows, 3 * hidden);
-  check_matrix("out", op.out, op.qkv.rows, hidden);
+  float* lse = p.lse == nullptr ? nullptr : p.lse + row_of_lse;
+  if (num_rows > 0) {
+    attention.store(stage_of(key0) + warp * Tile::kWarpBytes, out, p.out_stride, num_rows, lse, p.num_heads);
+  }
 }
 
 template <typename T, int kHeadDim>
+__global__ void __launch_bounds__(kThreads) attention_kernel(AttentionParameters<T> p) {
+  attend<T, kHeadDim, false>(p);
+}
+
+/// A kernel of its own, so that the one without dropout has none of its registers.
+template <typename T, int kHeadDim>
+__global__ void __launch_bounds__(kThreads) attention_dropout_kernel(AttentionParameters<T> p) {
+  attend<T, kHeadDim, true>(p);
+}
+
+void check_attention(const Attention& op) {
+  const AttentionShape shape = {op.qkv.rows, op.num_sequences, op.max_seqlen, op.num_heads, op.head_dim};
+  check_shape("attention", shape);
+  const int64_t hidden = op.num_heads * op.head_dim;
+  check_matrix("attention", "qkv", op.qkv, shape.num_tokens, 3 * hidden);
+  check_matrix("attention", "out", op.out, shape.num_tokens, hidden);
+  check_dropout("attention", op.dropout, op.max_seqlen);
+}
+
+template <typename T, int kHeadDim, bool kDropout>
 void launch_attention(const Attention& op, Stream stream) {
-  using Tile = AttentionTile<T, kHeadDim>;
-  const int64_t num_tiles = (op.max_seqlen + Tile::kQueries - 1) / Tile::kQueries;
-  const int64_t num_blocks = num_tiles * op.num_heads * op.num_sequences;  // all in x: y and z end at 65535
-  require(num_blocks <= INT_MAX, "num_sequences: got " + std::to_string(op.num_sequences) + " of up to " +
-                                     std::to_string(op.max_seqlen) + " tokens, " + std::to_string(num_blocks) +
-                                     " blocks, expected below 2^31 blocks");
+  using Tile = AttentionTile<T, kHeadDim, kDropout>;
+  const AttentionShape sizes = {op.qkv.rows, op.num_sequences, op.max_seqlen, op.num_heads, op.head_dim};
+  const int64_t num_tiles = tiles_of(sizes, Tile::kQueries);
   AttentionParameters<T> p{};
   p.qkv = static_cast<const T*>(op.qkv.data);
   p.stride = op.qkv.stride;
@@ -182,8 +169,17 @@ void launch_attention(const Attention& op, Stream stream) {
   p.num_heads = static_cast<unsigned>(op.num_heads);
   p.num_tiles = static_cast<unsigned>(num_tiles);
   p.scale = static_cast<float>(1 / std::sqrt(static_cast<double>(kHeadDim)));
-  const LaunchShape shape{dim3(static_cast<unsigned>(num_blocks)), dim3(kThreads), Tile::kSharedBytes};
-  launch(attention_kernel<T, kHeadDim>, shape, stream, p);
+  p.lse = static_cast<float*>(op.lse);
+  p.mask = mask_of(op.dropout);
+  const LaunchShape shape{dim3(blocks_of("attention", sizes, num_tiles)), dim3(kThreads), Tile::kSharedBytes};
+  launch(kDropout ? attention_dropout_kernel<T, kHeadDim> : attention_kernel<T, kHeadDim>, shape, stream, p);
+}
+
+template <typename T, bool kDropout>
+void launch_head_dim(const Attention& op, Stream stream) {
+  if (op.head_dim == 32) return launch_attention<T, 32, kDropout>(op, stream);
+  if (op.head_dim == 64) return launch_attention<T, 64, kDropout>(op, stream);
+  launch_attention<T, 128, kDropout>(op, stream);
 }
 
 }  // namespace
@@ -194,9 +190,8 @@ template <typename T>
 void attention(const Attention& op, Stream stream) {
   check_attention(op);
   if (op.qkv.rows == 0) return;
-  if (op.head_dim == 32) return launch_attention<T, 32>(op, stream);
-  if (op.head_dim == 64) return launch_attention<T, 64>(op, stream);
-  launch_attention<T, 128>(op, stream);
+  if (op.dropout.p > 0) return launch_head_dim<T, true>(op, stream);
+  launch_head_dim<T, false>(op, stream);
 }
 
 template void attention<float>(const Attention&, Stream);

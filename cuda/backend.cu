@@ -58,6 +58,8 @@ Ops make_ops(const char* name, DType dtype) {
   ops.apply_dropout = apply_dropout<T>;
   ops.embed_grad = embed_grad<T>;
   ops.scatter_add = scatter_add<T>;
+  ops.attention_grad_scratch = attention_grad_scratch;
+  ops.attention_grad = attention_grad<T>;
   ops.cross_entropy = cross_entropy<T>;
   return ops;
 }

@@ -37,7 +37,6 @@ __global__ void __launch_bounds__(kGradThreads<Shape>) embed_grad_kernel(EmbedGr
   extern __shared__ RowSums sums[];
   T* const gamma = reinterpret_cast<T*>(sums + 1);
   copy_by_block(gamma, p.gamma, p.grad.width);
-  __syncthreads();
   differentiate_rows<Shape, kVector>(
       *sums, p.grad, gamma,
       [&](auto& row, int64_t t) {

@@ -32,7 +32,6 @@ __global__ void __launch_bounds__(kGradThreads<Shape>) layer_norm_grad_kernel(La
   extern __shared__ RowSums sums[];
   T* const gamma = reinterpret_cast<T*>(sums + 1);
   copy_by_block(gamma, p.gamma, p.grad.width);
-  __syncthreads();
   differentiate_rows<Shape, kVector>(
       *sums, p.grad, gamma, [&](auto& row, int64_t t) { row.load(p.x + t * p.x_stride); },
       [&](auto& row, int64_t t) { row.load(p.dy + t * p.dy_stride); },

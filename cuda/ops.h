@@ -42,6 +42,10 @@ template <typename T>
 void embed_grad(const EmbedGrad& op, Stream stream);
 template <typename T>
 void scatter_add(const ScatterAdd& op, Stream stream);
+size_t attention_grad_scratch(int64_t num_tokens, int64_t max_seqlen, int64_t num_heads, int64_t head_dim,
+                              Stream stream);
+template <typename T>
+void attention_grad(const AttentionGrad& op, Stream stream);
 template <typename T>
 void cross_entropy(const CrossEntropy& op, Stream stream);
 

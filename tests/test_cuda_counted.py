@@ -15,7 +15,7 @@ from albert_fast._core import Ops
 
 sys.path.append(str(Path(__file__).resolve().parent.parent))
 
-from bench import counted, launches, static
+from bench import counted, launch_table, launches, linear_grad_launches, static, training_launches
 from bench.cases import AttentionCase, LinearCase, LinearGradCase
 from bench.counted import Call, Counted
 from bench.cubins import linear_tiles
@@ -71,7 +71,7 @@ def test_linear_reads_nothing_beyond_its_operands(count: Count, ops: Ops) -> Non
 
 def test_linear_gradients(count: Count, ops: Ops) -> None:
     """The same of both gradients, to the byte; and no tensor instruction in vain."""
-    found = count(launches.linear_grad_calls(ops))
+    found = count(linear_grad_launches.linear_grad_calls(ops))
     assert faults(found) == []
     for one in found:
         assert one.wavefronts_over_ideal == one.sectors_over_ideal == one.bytes_over_least == 1
@@ -87,7 +87,7 @@ def test_linear_gradients(count: Count, ops: Ops) -> None:
 def test_linear_gradients_read_nothing_beyond_their_operands(count: Count, ops: Ops) -> None:
     """Where tiles are not full, what is missing of them is not read."""
     case = LinearGradCase(77, 208, 544, residual=False)
-    for one in count(launches.linear_grad_calls(ops, [((64, 64), case)])):
+    for one in count(linear_grad_launches.linear_grad_calls(ops, [((64, 64), case)])):
         assert one.wavefronts_over_ideal == one.sectors_over_ideal == one.bytes_over_least == 1
 
 
@@ -114,15 +114,22 @@ def test_rows(count: Count, ops: Ops) -> None:
     assert expensive == {"layer_norm 64 x 4096, sums"}
 
 
+def test_attention_grad(count: Count, ops: Ops) -> None:
+    found = count(training_launches.attention_grad_calls(ops))
+    assert faults(found) == []
+    for one in found:
+        assert one.wavefronts_over_ideal == one.sectors_over_ideal == 1
+        assert one.useful_flops == (None if ops.dtype == "float32" else 1)
+
+
+def test_rows_of_training(count: Count, ops: Ops) -> None:
+    assert faults(count(training_launches.training_row_calls(ops))) == []
+
+
 def test_shared_memory_is_what_the_static_figures_are_made_with(count: Count) -> None:
     records: list[dict[str, Any]] = []
     for dtype in launches.DTYPES:
         ops = Ops(device="cuda", dtype=dtype)
-        for calls in (
-            launches.linear_calls,
-            launches.linear_grad_calls,
-            launches.attention_calls,
-            launches.widest_calls,
-        ):
+        for calls in (*launch_table.SHOWN, *launch_table.WIDEST):
             records += [record for one in count(calls(ops)) for record in one.records]
     assert static.load().dynamic_shared == counted.dynamic_shared(records)

@@ -76,6 +76,81 @@ def embed(t: int, e: int, least: int) -> Subject:
     return Subject("bfloat16", run, least)
 
 
+def attention_grad(
+    dtype: str, lengths: tuple[int, ...], head_dim: int, least: int, *, own_keys: bool, drops: bool = False
+) -> Subject:
+    """Gradients of any numbers: the kernels do not know whether out and lse belong to qkv."""
+    case, tokens = AttentionCase(lengths, 1, head_dim), sum(lengths)
+
+    def run(ops: Ops) -> np.ndarray[Any, Any]:
+        rng = np.random.default_rng(0)
+        qkv, out, dout = (put(rng.standard_normal((tokens, n * head_dim)), ops.dtype) for n in (3, 1, 1))
+        lse = put(6 + rng.random((tokens, 1)), "float32")
+        dqkv = poisoned((tokens, 3 * head_dim), ops.dtype)
+        dropout = (0.3, 1, 2) if drops else None
+        ops.attention_grad(qkv, case.cu_seqlens, 1, out, lse, dout, dqkv=dqkv, dropout=dropout)
+        return dqkv.numpy()
+
+    return Subject(dtype, run, least, f"Lb{own_keys:d}ELb{drops:d}E")
+
+
+def attention_dropout(dtype: str, lengths: tuple[int, ...], head_dim: int, least: int) -> Subject:
+    case = AttentionCase(lengths, 1, head_dim)
+
+    def run(ops: Ops) -> np.ndarray[Any, Any]:
+        out = poisoned((sum(lengths), head_dim), ops.dtype)
+        qkv = put(case.inputs(0, "float32")["qkv"], ops.dtype)
+        ops.attention(qkv, case.cu_seqlens, 1, out=out, dropout=(0.3, 1, 2))
+        return out.numpy()
+
+    return Subject(dtype, run, least)
+
+
+def layer_norm_grad(t: int, h: int, least: int) -> Subject:
+    def run(ops: Ops) -> np.ndarray[Any, Any]:
+        arrays = RowsCase(t, h).inputs(0, "float32")
+        dx, dgamma, dbeta = poisoned((t, h), ops.dtype), poisoned((h,), "float32"), poisoned((h,), "float32")
+        x, gamma, dy = put(arrays["x"], "float32"), put(arrays["gamma"], ops.dtype), put(arrays["x"][::-1], ops.dtype)
+        ops.layer_norm_grad(x, gamma, EPS, dy, dx=dx, dgamma=dgamma, dbeta=dbeta)
+        return np.concatenate([dx.numpy().ravel(), dgamma.numpy(), dbeta.numpy()])
+
+    return Subject("bfloat16", run, least, "layer_norm_grad_kernel")
+
+
+def embed_grad(t: int, e: int, least: int) -> Subject:
+    def run(ops: Ops) -> np.ndarray[Any, Any]:
+        rng = np.random.default_rng(0)
+        ids = (rng.integers(0, n, t).astype(np.int32) for n in (50, 40, 2))
+        arrays = (put(rng.standard_normal(shape), ops.dtype) for shape in ((50, e), (40, e), (2, e), (e,)))
+        dsum, dgamma, dbeta = poisoned((t, e), "float32"), poisoned((e,), "float32"), poisoned((e,), "float32")
+        dy = put(rng.standard_normal((t, e)), ops.dtype)
+        ops.embed_grad(*ids, *arrays, EPS, dy, dsum=dsum, dgamma=dgamma, dbeta=dbeta)
+        return np.concatenate([dsum.numpy().ravel(), dgamma.numpy(), dbeta.numpy()])
+
+    return Subject("bfloat16", run, least, "embed_grad_kernel")
+
+
+def scatter_add(t: int, e: int, least: int) -> Subject:
+    def run(ops: Ops) -> np.ndarray[Any, Any]:
+        x, out = put(RowsCase(t, e).inputs(0, "float32")["x"], "float32"), put(np.ones((2, e)), "float32")
+        starts, targets = np.array([0, t // 5, t], np.int32), np.array([1, 0], np.int32)
+        ops.scatter_add(x, np.arange(t, dtype=np.int32)[::-1].copy(), starts, targets, out=out)
+        return out.numpy()
+
+    return Subject("bfloat16", run, least)
+
+
+def cross_entropy(n: int, num_classes: int, least: int) -> Subject:
+    def run(ops: Ops) -> np.ndarray[Any, Any]:
+        logits = put(RowsCase(n, num_classes).inputs(0, "float32")["x"], "float32")
+        losses, labels = poisoned((n,), "float32"), np.arange(n, dtype=np.int32)
+        dlogits = poisoned((n, num_classes), ops.dtype)
+        ops.cross_entropy(logits, labels, scale=1, losses=losses, dlogits=dlogits)
+        return np.concatenate([losses.numpy(), dlogits.numpy().ravel()])
+
+    return Subject("bfloat16", run, least)
+
+
 def pool(t: int, h: int, least: int) -> Subject:
     def run(ops: Ops) -> np.ndarray[Any, Any]:
         out = poisoned((2, h), "float32")
@@ -142,6 +217,20 @@ SUBJECTS = {
     "embed": embed(900, 128, 2),
     "pool": pool(700, 136, 2),
     "l2_normalize": l2_normalize(900, 520, 2),
+    "attention dropout 64": attention_dropout("bfloat16", (150, 70), 64, 10),
+    "attention_grad 32, keys": attention_grad("bfloat16", (150, 20), 32, 10, own_keys=True),
+    "attention_grad 64, keys": attention_grad("bfloat16", (150, 20), 64, 10, own_keys=True),
+    "attention_grad 128, keys": attention_grad("float16", (100, 20), 128, 10, own_keys=True),
+    "attention_grad 64, queries": attention_grad("bfloat16", (150, 20), 64, 10, own_keys=False),
+    "attention_grad 128, queries": attention_grad("float16", (100, 20), 128, 10, own_keys=False),
+    "attention_grad float, keys": attention_grad("float32", (80, 33), 32, 6, own_keys=True),
+    "attention_grad float, queries": attention_grad("float32", (80, 33), 32, 6, own_keys=False),
+    "attention_grad dropout, keys": attention_grad("bfloat16", (150, 20), 64, 10, own_keys=True, drops=True),
+    "attention_grad dropout, queries": attention_grad("bfloat16", (150, 20), 64, 10, own_keys=False, drops=True),
+    "layer_norm_grad": layer_norm_grad(40, 1032, 2),
+    "embed_grad": embed_grad(40, 1032, 2),
+    "scatter_add": scatter_add(300, 136, 2),
+    "cross_entropy": cross_entropy(3, 3000, 2),
 }
 
 EQUIVALENT: dict[tuple[str, str], str] = {}

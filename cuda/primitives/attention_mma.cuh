@@ -13,16 +13,16 @@
 #include <cmath>
 #include <cstdint>
 
+#include "primitives/attention_dropout.cuh"
+#include "primitives/attention_products.cuh"
 #include "primitives/ptx.cuh"
 #include "primitives/softmax.cuh"
-#include "primitives/tile.cuh"
 
 namespace albert_fast::cuda {
 
-template <typename T, int kHeadDim>
+template <typename T, int kHeadDim, bool kDropout>
 class MmaAttention {
-  using Layout = SwizzledTile<kHeadDim * sizeof(T)>;
-  static constexpr int kRowBytes = kHeadDim * sizeof(T);
+  using Products = AttentionProducts<T, kHeadDim>;
 
  public:
   /// One m16. At head_dim 128 it has 128 registers in q, scores and out; twice as many rows would spill.
@@ -32,17 +32,16 @@ class MmaAttention {
 
   /// `queries`: shared address of this warp's rows.
   __device__ MmaAttention(uint32_t queries, float scale) : softmax_(scale * 1.4426950408889634f) {
-    const int lane = threadIdx.x % 32;
 #pragma unroll
-    for (int k = 0; k < kHeadDim / 16; ++k) {
-      load_matrices(query_[k], queries + Layout::offset(lane % 16, 2 * k + lane / 16));
-    }
+    for (int k = 0; k < kHeadDim / 16; ++k) Products::load_rows(query_[k], queries, k);
   }
 
-  /// The next kKeys keys and values, of which the first num_keys (at least 1) exist and the others are zeros.
-  __device__ void add_keys(uint32_t keys, uint32_t values, int num_keys) {
+  /// The next kKeys keys and values, of which the first num_keys (at least 1) exist and the others are zeros; `dropout`
+  /// is that of these queries from the first of these keys on.
+  __device__ void add_keys(uint32_t keys, uint32_t values, int num_keys, const AttentionDropout& dropout) {
     float scores[kKeys / 8][4] = {};
-    multiply_keys(scores, keys);
+#pragma unroll
+    for (int k = 0; k < kHeadDim / 16; ++k) Products::add_scores(scores, query_[k], keys, k);
     if (num_keys < kKeys) mask(scores, num_keys);
     float correction[2];
     softmax_.update(scores, correction);
@@ -51,70 +50,32 @@ class MmaAttention {
 #pragma unroll
       for (int i = 0; i < 4; ++i) out[i] *= correction[i / 2];
     }
-    multiply_values(scores, values);
-  }
-
-  /// The first num_rows rows to `to`; `staging` is shared memory for kRows rows, of this warp alone.
-  __device__ void store(uint32_t staging, T* to, int64_t stride, int num_rows) const {
-    const int lane = threadIdx.x % 32;
+    if constexpr (kDropout) {
 #pragma unroll
-    for (int half = 0; half < 2; ++half) {
-      const float total = softmax_.total(half);
+      for (int n = 0; n < kKeys / 8; ++n) {
+        float factors[4];
+        dropout.of_query_rows(factors, n);
 #pragma unroll
-      for (int n = 0; n < kHeadDim / 8; ++n) {
-        store_shared(staging + Layout::offset(lane / 4 + 8 * half, n) + lane % 4 * 4,
-                     pack(out_[n][2 * half] / total, out_[n][2 * half + 1] / total, T{}));
+        for (int i = 0; i < 4; ++i) scores[n][i] *= factors[i];
       }
     }
-    __syncwarp();
-    const int chunk = lane % Layout::kChunks;
+    Products::add_weighted(out_, scores, values);
+  }
+
+  /// The first num_rows rows to `to`, and log(sum(exp(scores))) of each to lse, lse_stride apart, unless that is null;
+  /// `staging` is shared memory for kRows rows, of this warp alone.
+  __device__ void store(uint32_t staging, T* to, int64_t stride, int num_rows, float* lse, int64_t lse_stride) const {
+    const float totals[2] = {softmax_.total(0), softmax_.total(1)};
+    Products::store(out_, staging, to, stride, num_rows, [&](float x, int half) { return x / totals[half]; });
+    if (lse == nullptr || threadIdx.x % 4 > 0) return;
 #pragma unroll
-    for (int i = 0; i < kRows; i += 32 / Layout::kChunks) {
-      const int row = i + lane / Layout::kChunks;
-      if (row >= num_rows) continue;
-      float results[4];  // 16 bytes, eight numbers
-      load_shared(staging + Layout::offset(row, chunk), results);
-      store_global(reinterpret_cast<float*>(to + row * stride + chunk * 8), results);
+    for (int half = 0; half < 2; ++half) {
+      const int row = threadIdx.x % 32 / 4 + 8 * half;
+      if (row < num_rows) lse[row * lse_stride] = softmax_.log_sum(half, totals[half]);
     }
   }
 
  private:
-  /// scores += q k^T
-  __device__ void multiply_keys(float (&scores)[kKeys / 8][4], uint32_t keys) const {
-    const int lane = threadIdx.x % 32;
-    const uint32_t from = keys + Layout::offset(lane % 8 + lane / 16 * 8, lane / 8 % 2);
-#pragma unroll
-    for (int k = 0; k < kHeadDim / 16; ++k) {
-#pragma unroll
-      for (int n = 0; n < kKeys / 8; n += 2) {
-        uint32_t key[4];  // 16 keys at 16 of head_dim
-        load_matrices(key, (from ^ (k * 32)) + n * 8 * kRowBytes);
-        multiply_add(scores[n], query_[k], key[0], key[1], T{});
-        multiply_add(scores[n + 1], query_[k], key[2], key[3], T{});
-      }
-    }
-  }
-
-  /// out += p v
-  __device__ void multiply_values(const float (&p)[kKeys / 8][4], uint32_t values) {
-    const int lane = threadIdx.x % 32;
-    const uint32_t from = values + Layout::offset(lane % 16, lane / 16);
-#pragma unroll
-    for (int k = 0; k < kKeys / 16; ++k) {
-      const float (&left)[4] = p[2 * k];
-      const float (&right)[4] = p[2 * k + 1];
-      const uint32_t rounded[4] = {pack(left[0], left[1], T{}), pack(left[2], left[3], T{}),
-                                   pack(right[0], right[1], T{}), pack(right[2], right[3], T{})};
-#pragma unroll
-      for (int n = 0; n < kHeadDim / 8; n += 2) {
-        uint32_t value[4];  // 16 keys at 16 of head_dim
-        load_matrices_transposed(value, (from ^ (n * 16)) + k * 16 * kRowBytes);
-        multiply_add(out_[n], rounded, value[0], value[1], T{});
-        multiply_add(out_[n + 1], rounded, value[2], value[3], T{});
-      }
-    }
-  }
-
   __device__ static void mask(float (&scores)[kKeys / 8][4], int num_keys) {
     const int first = threadIdx.x % 4 * 2;
 #pragma unroll

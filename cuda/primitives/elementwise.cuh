@@ -5,6 +5,11 @@
 #pragma once
 
 #include <cstdint>
+#include <cstring>
+#include <type_traits>
+
+#include "primitives/number.cuh"
+#include "primitives/ptx.cuh"
 
 namespace albert_fast::cuda {
 
@@ -19,6 +24,19 @@ __device__ void walk_vectors(int64_t rows, int64_t cols, F f) {
   for (int64_t row = blockIdx.y; row < rows; row += gridDim.y) {
     for (int64_t column = first; column < cols; column += step) f(row, column);
   }
+}
+
+/// p[i] = v[i], rounded, in one access: after branches, as an activation has them, nvcc splits a plain store.
+template <int kCount, typename T>
+__device__ void store_vector(T* p, const float (&v)[kCount]) {
+  using Bits = std::conditional_t<sizeof(T) * kCount == 16, uint4, uint2>;
+  static_assert(sizeof(Bits) == sizeof(T) * kCount, "8 or 16 bytes");
+  Vector<T, kCount> vector;
+#pragma unroll
+  for (int i = 0; i < kCount; ++i) vector.values[i] = from_float<T>(v[i]);
+  Bits bits;
+  memcpy(&bits, &vector, sizeof(bits));
+  store_global(static_cast<void*>(p), bits);
 }
 
 }  // namespace albert_fast::cuda

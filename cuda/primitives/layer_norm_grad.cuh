@@ -31,7 +31,8 @@ struct LayerNormGradRows {
 };
 
 /// load_x(row, t) and load_dy(row, t) load row t, store(row, t) takes its dx away; none is called for t beyond the
-/// last. gamma is in shared memory.
+/// last. gamma is in shared memory, where the block has just copied it: all of its one tile meet in the first sum,
+/// before any of them reads it.
 template <typename Shape, int kVector, typename T, typename LoadX, typename LoadDy, typename Store>
 __device__ void differentiate_rows(RowSums& sums, const LayerNormGradRows& p, const T* gamma, LoadX load_x,
                                    LoadDy load_dy, Store store) {
@@ -40,11 +41,11 @@ __device__ void differentiate_rows(RowSums& sums, const LayerNormGradRows& p, co
   const int64_t partial = static_cast<int64_t>(blockIdx.x) * Shape::kTileRows + threadIdx.x / Shape::kThreads;
   const int64_t first = partial * kPartialRows;
   ThisRow dgamma(group, first < p.rows ? p.width : 0), dbeta(group, first < p.rows ? p.width : 0);
+  __syncwarp();  // a tile of one warp meets in shuffles, which order nothing in memory
   dgamma.clear();
   dbeta.clear();
-  for (int64_t t = first; t < first + kPartialRows;
-       ++t) {  // also beyond the last row, for neighbours take part in sums
-    const int width = t < p.rows ? p.width : 0;
+  for (int64_t t = first; t < first + kPartialRows; ++t) {
+    const int width = t < p.rows ? p.width : 0;  // beyond the last row it still takes part in sums of its warp
     ThisRow x(group, width), dy(group, width);
     if (width > 0) {
       load_x(x, t);

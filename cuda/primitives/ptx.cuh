@@ -19,6 +19,12 @@ __device__ inline void copy_async(uint32_t shared, const void* global, bool vali
                : "memory");
 }
 
+/// The same with 4 bytes, through L1, as it has to be (9.7.9.25.3).
+__device__ inline void copy_async_word(uint32_t shared, const void* global, bool valid) {
+  asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(shared), "l"(global), "r"(valid ? 4 : 0)
+               : "memory");
+}
+
 /// What this thread began to copy since the last commit is one group (9.7.9.25.3).
 __device__ inline void commit_copies() { asm volatile("cp.async.commit_group;" ::: "memory"); }
 

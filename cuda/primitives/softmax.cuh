@@ -48,6 +48,11 @@ class OnlineSoftmax {
     return sum + __shfl_xor_sync(~0u, sum, 2);
   }
 
+  /// log(sum of exp(scale s)) of the row of this half, of which this is the total.
+  __device__ float log_sum(int half, float total) const {
+    return (maximum_[half] + log2f(total)) * 0.69314718055994531f;
+  }
+
  private:
   __device__ static float maximum_of_quad(float x) {
     x = fmaxf(x, __shfl_xor_sync(~0u, x, 1));
