@@ -29,6 +29,7 @@ class CpuDevice(Device):
             raise InvalidInputError(f"dtype: got {dtype!r} on the CPU, expected one of {expected}")
         super().__init__("float32")  # of all but weights
         self.dtype_name = dtype
+        self.trains = dtype == "float32"  # of the narrower weights none is trained
         self.ops = _core.Ops(isa, dtype)
         self.threads = machine.set_threads(threads)
         self.title = f"{self.ops.name}, {dtype}, {self.threads} threads"

@@ -27,6 +27,7 @@ class Device(ABC):
     rate_unit: tuple[str, float]
     arguments: Mapping[str, int]  # that every call of one of our ops gets
     cache_bytes: int  # of the last level
+    trains = False  # whether the ops of training are measured, too
 
     def __init__(self, dtype: str) -> None:
         self.dtype_name = dtype

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from itertools import cycle
 from typing import Any
@@ -14,34 +13,10 @@ from torch.nn import functional as F
 
 from albert_fast.config import AlbertConfig
 from bench.cases import AttentionCase, LinearCase, RowsCase, attention_cases, linear_case, products, rows_cases
+from bench.contest import EPS, Contest, Pair
 from bench.device import Device
 
 Tensor = torch.Tensor
-
-EPS = 1e-12
-ALLOWED_DIFFERENCE = {"float32": 1e-4, "float16": 5e-3, "bfloat16": 3e-2, "int16": 2e-3, "int8": 0.05}
-"""Relative L2 between two results: far above a rounding of all operands to the dtype, far below a wrong kernel."""
-
-
-@dataclass(frozen=True)
-class Pair:
-    """Two calls whose results hold the same numbers. Each call takes the next of ``copies`` sets of buffers."""
-
-    copies: int
-    ours: Callable[[], Tensor]
-    torch: Callable[[], Tensor]
-
-
-@dataclass(frozen=True)
-class Contest:
-    """One op on one shape; its buffers are there once ``prepare`` is called."""
-
-    op: str
-    shape: str
-    size: str  # what tells it from the op's other shapes
-    flops: float
-    nbytes: float  # every operand once
-    prepare: Callable[[], Pair]
 
 
 def contests(device: Device, model: str, tokens: tuple[int, ...]) -> Iterator[Contest]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import sys
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
@@ -23,8 +24,8 @@ from bench.targets import TARGETS
 from bench.timing import ratio
 
 if TYPE_CHECKING:
+    from bench.contest import Contest
     from bench.device import Device
-    from bench.kernel_contests import Contest
 
 MODELS = ("albert-xxlarge-v2", "albert-base-v2")
 
@@ -104,12 +105,16 @@ def open_device(options: argparse.Namespace) -> Device:
 
 def _model_table(setting: Setting, model: str, tokens: tuple[int, ...], wanted: str, panel: roofline.Panel) -> Table:
     from bench.kernel_contests import contests
+    from bench.training_contests import training_contests
 
     device = setting.device
+    every = contests(device, model, tokens)
+    if device.trains:
+        every = chain(every, training_contests(device, model, tokens))
     unit, _ = device.rate_unit
     columns = ("op", "shape", "µs", unit, "GB/s", "FLOP/byte", "bound", "of limit", "torch µs", "torch / ours")
     table = Table(f"Ops at the shapes of {model}, {device.title}", columns)
-    for contest in contests(device, model, tokens):
+    for contest in every:
         if wanted in f"{contest.op} {contest.shape}":
             print(f"bench: {contest.op} {contest.shape}", file=sys.stderr)
             panel.marks.append(_measure(table, setting, contest))
@@ -127,7 +132,7 @@ def _model_table(setting: Setting, model: str, tokens: tuple[int, ...], wanted: 
 
 def _measure(table: Table, setting: Setting, contest: Contest) -> roofline.Mark:
     """Check that both compute the same, then let them take turns."""
-    from bench.kernel_contests import ALLOWED_DIFFERENCE
+    from bench.contest import ALLOWED_DIFFERENCE
 
     device, limits = setting.device, setting.limits
     pair = contest.prepare()

@@ -24,7 +24,11 @@ def test_kernels_measures_every_op(bench, capsys, tmp_path):
     assert code == 0
     assert "Failed" not in printed
     ops = {"attention", "layer_norm", "embed", "pool", "l2_normalize"}
-    assert {row["op"] for row in rows} == ops | {f"linear {p}" for p in ("qkv", "dense", "ffn", "ffn_output")}
+    ops |= {"activate_grad", "apply_dropout", "attention_grad", "cross_entropy", "embed_grad", "layer_norm_grad"}
+    ops |= {"scatter_add"}
+    linear = ("linear", "linear_input_grad", "linear_weight_grad")
+    ops |= {f"{op} {product}" for op in linear for product in ("qkv", "dense", "ffn", "ffn_output")}
+    assert {row["op"] for row in rows} == ops
     assert all(row["µs"] > 0 and row["torch / ours"] > 0 for row in rows)
     [qkv] = [row for row in rows if (row["op"], row["shape"]) == ("linear qkv", "5x96x32")]
     assert qkv["GFLOP/s"] == pytest.approx(2 * 5 * 96 * 32 / qkv["µs"] / 1e3)
