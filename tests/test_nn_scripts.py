@@ -159,12 +159,12 @@ def test_the_example(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None
 
 
 def test_the_lines_in_the_documents(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    lines = (ROOT / "docs" / "training.md").read_text().split("```python\n")[1].split("```")[0]
+    lines = (ROOT / "README.md").read_text().split("## Fine-tune a classifier")[1].split("```python\n")[1].split("```")[0]
     assert len(lines.splitlines()) == 15
     monkeypatch.chdir(tmp_path)
     torch.manual_seed(0)
     space: dict[str, Any] = {}
-    exec(compile(lines, "docs/training.md", "exec"), space)
+    exec(compile(lines, "README.md", "exec"), space)
     assert space["loss"] < 0.1
     answers = space["model"].eval()(**space["batch"]).logits.argmax(-1)
     assert answers.tolist() == [0, 1]
