@@ -159,7 +159,8 @@ def test_the_example(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None
 
 
 def test_the_lines_in_the_documents(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    lines = (ROOT / "README.md").read_text().split("## Fine-tune a classifier")[1].split("```python\n")[1].split("```")[0]
+    section = (ROOT / "README.md").read_text().split("## Fine-tune a classifier")[1]
+    lines = section.split("```python\n")[1].split("```")[0]
     assert len(lines.splitlines()) == 15
     monkeypatch.chdir(tmp_path)
     torch.manual_seed(0)

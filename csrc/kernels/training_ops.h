@@ -30,7 +30,7 @@ struct ActivateGrad {
 struct LinearInputGrad {
   ConstMatrix dy;        // in  [T, N]
   Weight weight;         // in  [N, K], plain
-  ConstMatrix residual;  // in  [T, K]; data null: none
+  ConstMatrix residual;  // in  [T, K]; data null: none; may be dx if that is of the table's dtype
   Matrix dx;             // out [T, K], of dx_dtype
   DType dx_dtype;        // the table's dtype or its sum_dtype
   Scratch scratch;       // linear_input_grad_scratch(T, N, K) bytes
