@@ -60,10 +60,13 @@ struct DeltaParameters {
   int num_heads;
 };
 
+/// With 40 registers; for four blocks more the compiler would spill some.
+constexpr int kDeltaBlocks = 12;
+
 /// delta[t][h] = sum over head h of dout[t] out[t]. A warp walks over a row, a vector of 16 bytes to a lane; the lanes
 /// of a head add theirs in a tree.
 template <typename T, int kHeadDim>
-__global__ void __launch_bounds__(kThreads) attention_delta_kernel(DeltaParameters<T> p) {
+__global__ void __launch_bounds__(kThreads, kDeltaBlocks) attention_delta_kernel(DeltaParameters<T> p) {
   constexpr int kVector = 16 / sizeof(T), kLanes = kHeadDim / kVector;
   static_assert(kLanes <= 32, "a head to a warp");
   const int lane = threadIdx.x % 32, hidden = p.num_heads * kHeadDim;
