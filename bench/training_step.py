@@ -22,9 +22,9 @@ from bench.twins import preset, random_pretraining
 REFERENCE = "transformers"
 POLICIES = {
     "all": TrainingPolicy("all"),
-    "all, not deferred": TrainingPolicy("all", defer_bytes=0),
+    "all-not-deferred": TrainingPolicy("all", defer_bytes=0),
     "inputs": TrainingPolicy("inputs"),
-    "inputs, not deferred": TrainingPolicy("inputs", defer_bytes=0),
+    "inputs-not-deferred": TrainingPolicy("inputs", defer_bytes=0),
 }
 CONTESTANTS = ("all", "inputs")
 """Names of policies; the bench adds transformers, which keeps all."""
