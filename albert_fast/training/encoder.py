@@ -9,7 +9,15 @@ import torch
 from torch import Tensor
 
 from albert_fast.errors import InvalidInputError
-from albert_fast.training.engine import Rows, array, compute_dtype, engine_of, how
+from albert_fast.training.engine import (
+    Rows,
+    array,
+    compute_dtype,
+    deferred_layers,
+    engine_of,
+    how,
+    resolve_policy,
+)
 from albert_fast.training.once import Once
 from albert_fast.training.spec import LAYER_PARAMETERS, EncoderSpec, TrainingPolicy
 
@@ -46,7 +54,7 @@ def backward_pass(
     dy = rows.take(grad)
     dx = torch.empty_like(dy)
     room = array(saved[: engine.saved_size(len(dy))])
-    chunk = max(1, min(policy.defer_bytes // max(1, engine.chunk_layer_bytes(len(dy))), len(spec.layers)))
+    chunk = deferred_layers(policy, engine.chunk_layer_bytes(len(dy)), spec)
     sets = len(parameters) // len(LAYER_PARAMETERS)
     gradients = dy.new_empty((sets, engine.gradient_size), dtype=getattr(torch, engine.gradient_dtype))
     engine.backward(
@@ -100,6 +108,7 @@ class AlbertEncoderFunction(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor]:
         """See the class."""
         rows = Rows(hidden_states, attention_mask)
+        policy = resolve_policy(policy, spec, parameters, rows.cu_seqlens)
         size = engine_of(spec, parameters, policy.keep_every).saved_size(int(rows.cu_seqlens[-1]))
         saved = hidden_states.new_empty(size)
         return forward_pass(rows, hidden_states, parameters, saved, spec, policy.keep_every, seed), saved
@@ -124,11 +133,12 @@ class AlbertEncoderFunction(torch.autograd.Function):
             grad: Tensor, hidden_states: Tensor, attention_mask: Tensor | None, saved: Tensor, *parameters: Tensor
         ) -> tuple[Tensor, Tensor]:
             rows = Rows(grad, attention_mask)
-            return backward_pass(rows, grad, parameters, saved, ctx.spec, ctx.policy, ctx.seed)
+            policy = resolve_policy(ctx.policy, ctx.spec, parameters, rows.cu_seqlens)
+            return backward_pass(rows, grad, parameters, saved, ctx.spec, policy, ctx.seed)
 
         tensors = (grad, hidden_states, attention_mask, saved, *parameters)
         dx, flat = Once.apply(compute, *tensors)  # type: ignore[no-untyped-call]
-        offsets = engine_of(ctx.spec, parameters, ctx.policy.keep_every).gradient_offsets
+        offsets = engine_of(ctx.spec, parameters, keep_every=0).gradient_offsets
         return (dx, None, None, None, None, *split_gradients(flat, parameters, offsets))
 
     @staticmethod

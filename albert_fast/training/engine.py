@@ -12,7 +12,7 @@ from torch import Tensor
 
 from albert_fast import _core
 from albert_fast.errors import InvalidInputError
-from albert_fast.training.spec import LAYER_PARAMETERS, EncoderSpec
+from albert_fast.training.spec import LAYER_PARAMETERS, EncoderSpec, TrainingPolicy
 
 _FFN_WEIGHT = LAYER_PARAMETERS.index("ffn.weight")
 
@@ -87,6 +87,33 @@ def engine_of(spec: EncoderSpec, parameters: Sequence[Tensor], keep_every: int) 
         raise InvalidInputError(f"parameters[{_FFN_WEIGHT}]: got shape {list(ffn.shape)}, expected [I, H]")
     intermediate_size, hidden_size = map(int, ffn.shape)  # plain numbers, also where a compiler traces shapes
     return _engine(spec, hidden_size, intermediate_size, keep_every, name_of(ffn.dtype), ffn.device.type)
+
+
+def resolve_policy(
+    policy: TrainingPolicy, spec: EncoderSpec, parameters: Sequence[Tensor], cu_seqlens: np.ndarray[Any, Any]
+) -> TrainingPolicy:
+    """What ``"auto"`` is for this batch; any other policy as it is.
+
+    Keeping all comes first, however little is deferred: to compute activations again costs more than deferring gains.
+    """
+    if policy.memory_bytes is None:
+        return policy
+    least = 0
+    for keep in ("all", "inputs"):
+        engine = engine_of(spec, parameters, 0 if keep == "all" else 1)
+        a_layer = max(1, engine.chunk_layer_bytes(int(cu_seqlens[-1])))
+        for chunk in range(deferred_layers(policy, a_layer, spec), 0, -1):
+            least = engine.step_bytes(cu_seqlens, chunk, **how(parameters[0]))
+            if least <= policy.memory_bytes:
+                return TrainingPolicy(keep, chunk * a_layer)  # type: ignore[arg-type]
+    raise InvalidInputError(
+        f"memory_bytes: got {policy.memory_bytes}, expected at least {least} for {int(cu_seqlens[-1])} tokens"
+    )
+
+
+def deferred_layers(policy: TrainingPolicy, layer_bytes: int, spec: EncoderSpec) -> int:
+    """Of how many layers the weight gradients are one product."""
+    return max(1, min(policy.defer_bytes // max(1, layer_bytes), len(spec.layers)))
 
 
 class Rows:

@@ -73,25 +73,43 @@ class TrainingPolicy:
     """Memory for speed.
 
     ``keep``: the activations that wait for the backward pass: ``"all"``, the input of each layer (``"inputs"``; the
-    rest is computed again, a third more work), or of every k-th layer (k, an integer).
+    rest is computed again, two ninths more work), or of every k-th layer (k, an integer). ``"auto"`` is, at each call,
+    the fastest of ``"all"`` and ``"inputs"`` that stays within ``memory_bytes``.
 
     ``defer_bytes``: memory in which operands of weight gradients are collected, so that the gradient of several layers
     that share a weight is one product, written once; 0 forms it layer by layer.
+
+    ``memory_bytes``: with ``"auto"``, and only then, what a step may take beyond parameters and gradients: the
+    activations that wait, the operands that are collected, the workspace of a layer. ``InvalidInputError`` at the call
+    if that is too little for the batch.
     """
 
-    keep: Literal["all", "inputs"] | int = "inputs"
+    keep: Literal["all", "inputs", "auto"] | int = "inputs"
     defer_bytes: int = 256 << 20
+    memory_bytes: int | None = None
 
     def __post_init__(self) -> None:
         is_count = isinstance(self.keep, int) and not isinstance(self.keep, bool) and self.keep >= 1
-        if self.keep not in ("all", "inputs") and not is_count:
-            raise InvalidInputError(f"keep: got {self.keep!r}, expected 'all', 'inputs' or an integer, at least 1")
+        if self.keep not in ("all", "inputs", "auto") and not is_count:
+            raise InvalidInputError(
+                f"keep: got {self.keep!r}, expected 'all', 'inputs', 'auto' or an integer, at least 1"
+            )
         if self.defer_bytes < 0:
             raise InvalidInputError(f"defer_bytes: got {self.defer_bytes!r}, expected at least 0")
+        if (self.keep == "auto") != (self.memory_bytes is not None):
+            raise InvalidInputError(
+                f"memory_bytes: got {self.memory_bytes!r} with keep={self.keep!r}, expected bytes with keep='auto' and"
+                " None otherwise"
+            )
 
     @property
     def keep_every(self) -> int:
-        """As the engine counts: the input of every so manieth layer, 0 for everything."""
+        """As the engine counts: the input of every so manieth layer, 0 for everything. Not of ``"auto"``."""
+        if self.keep == "auto":
+            raise InvalidInputError(
+                "policy: got keep='auto', which is decided batch by batch, expected 'all', 'inputs' or an integer:"
+                " torch.compile fixes what is kept before it has seen a batch"
+            )
         if self.keep == "all":
             return 0
         return 1 if self.keep == "inputs" else int(self.keep)

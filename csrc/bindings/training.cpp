@@ -104,6 +104,17 @@ void backward(PyTraining& self, const py::object& dy, const py::array& cu_seqlen
   self.release(std::move(workspace));
 }
 
+size_t step_bytes(const PyTraining& self, const py::array& cu_seqlens, int64_t chunk, Threads threads,
+                  uintptr_t stream) {
+  const int64_t entries = sequences_of(cu_seqlens) + 1;
+  const int32_t* offsets = as_ints("cu_seqlens", cu_seqlens);
+  checked_cu_seqlens(cu_seqlens, offsets[entries - 1]);
+  const std::vector<int32_t> sequences(offsets, offsets + entries);
+  size_t bytes = 0;
+  run(self.ops, How{threads, stream}, [&](Stream on) { bytes = self.engine.step_bytes(sequences, chunk, on); });
+  return bytes;
+}
+
 std::vector<int64_t> gradient_offsets(const PyTraining& self) {
   std::vector<int64_t> offsets;
   for (int i = 0; i < kLayerTensors; ++i) offsets.push_back(self.layout().offset(static_cast<LayerTensor>(i)));
@@ -140,6 +151,8 @@ void register_training(py::module_& m) {
           "chunk_layer_bytes",
           [](const PyTraining& self, int64_t num_tokens) { return self.engine.chunk_layer_bytes(num_tokens); },
           py::arg("num_tokens"), "Memory that each layer of a chunk takes in `backward`.")
+      .def("step_bytes", &step_bytes, py::arg("cu_seqlens"), py::arg("chunk"), py::kw_only(), threads, stream,
+           "Memory of a forward and backward pass beyond parameters, gradients and the arrays it is given.")
       .def_property_readonly("gradient_offsets", &gradient_offsets,
                              "Where each of a set's tensors has its gradient in the buffer, in elements.")
       .def_property_readonly("gradient_size", [](const PyTraining& self) { return self.layout().size(); })

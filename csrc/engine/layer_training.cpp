@@ -148,9 +148,9 @@ void LayerTraining::project_back(const LayerParameters& parameters, ConstMatrix 
   run(part(2), weight(parameters, kValueWeight), dx);
 }
 
-void LayerTraining::forward(const LayerParameters& parameters, const Sequences& sequences, ConstMatrix x,
-                            const Tape& slot, Matrix y, uint64_t seed, uint32_t place, const LayerWorkspace& workspace,
-                            Stream stream) const {
+void LayerTraining::forward_to_ffn(const LayerParameters& parameters, const Sequences& sequences, ConstMatrix x,
+                                   const Tape& slot, uint64_t seed, uint32_t place, const LayerWorkspace& workspace,
+                                   Stream stream) const {
   const DType dtype = ops_.dtype, sums = ops_.sum_dtype;
   const Scratch scratch = workspace.scratch;
   project(parameters, x, slot.qkv, scratch, stream);
@@ -171,23 +171,28 @@ void LayerTraining::forward(const LayerParameters& parameters, const Sequences& 
                    shape_.layer_norm_eps, slot.attended},
                   stream);
 
+  const Weight ffn = weight(parameters, kFfnWeight);
+  ops_.linear({slot.attended, ffn, parameters[kFfnBias], Activation::kNone, {}, slot.ffn, dtype, scratch}, stream);
+}
+
+void LayerTraining::forward(const LayerParameters& parameters, const Sequences& sequences, ConstMatrix x,
+                            const Tape& slot, Matrix y, uint64_t seed, uint32_t place, const LayerWorkspace& workspace,
+                            Stream stream) const {
+  forward_to_ffn(parameters, sequences, x, slot, seed, place, workspace, stream);
+
   // y = LN(a + ffn_output(activation(ffn(a))))
-  ops_.linear({slot.attended,
-               weight(parameters, kFfnWeight),
-               parameters[kFfnBias],
-               Activation::kNone,
-               {},
-               slot.ffn,
-               dtype,
-               scratch},
-              stream);
   ops_.activate({slot.ffn, shape_.activation, workspace.wide}, stream);
   ops_.linear({workspace.wide, weight(parameters, kFfnOutputWeight), parameters[kFfnOutputBias], Activation::kNone,
-               slot.attended, slot.output_sums, sums, scratch},
+               slot.attended, slot.output_sums, ops_.sum_dtype, workspace.scratch},
               stream);
-  ops_.layer_norm(
-      {slot.output_sums, sums, parameters[kOutputNormWeight], parameters[kOutputNormBias], shape_.layer_norm_eps, y},
-      stream);
+  output_norm(parameters, slot.output_sums, y, stream);
+}
+
+void LayerTraining::output_norm(const LayerParameters& parameters, ConstMatrix output_sums, Matrix y,
+                                Stream stream) const {
+  ops_.layer_norm({output_sums, ops_.sum_dtype, parameters[kOutputNormWeight], parameters[kOutputNormBias],
+                   shape_.layer_norm_eps, y},
+                  stream);
 }
 
 void LayerTraining::backward(const LayerParameters& parameters, const Sequences& sequences, const Tape& slot,

@@ -88,6 +88,13 @@ class LayerTraining {
   void forward(const LayerParameters& parameters, const Sequences& sequences, ConstMatrix x, const Tape& slot, Matrix y,
                uint64_t seed, uint32_t place, const LayerWorkspace& workspace, Stream stream) const;
 
+  /// The same up to the slot's ffn: all that a layer has to compute again whose output_sums were kept.
+  void forward_to_ffn(const LayerParameters& parameters, const Sequences& sequences, ConstMatrix x, const Tape& slot,
+                      uint64_t seed, uint32_t place, const LayerWorkspace& workspace, Stream stream) const;
+
+  /// y = LN(output_sums), a layer's last step.
+  void output_norm(const LayerParameters& parameters, ConstMatrix output_sums, Matrix y, Stream stream) const;
+
   /// dx from dy, which it may be; fills the gradient tape's slot and adds to the gradients of the LayerNorms.
   void backward(const LayerParameters& parameters, const Sequences& sequences, const Tape& slot,
                 const GradientTape& gradients, ConstMatrix dy, Matrix dx, uint64_t seed, uint32_t place, char* norms,

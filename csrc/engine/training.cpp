@@ -22,9 +22,9 @@ int64_t longest_of(const std::vector<int32_t>& cu_seqlens) {
 }
 
 /// The device's copy of cu_seqlens; it is filled by `upload`.
-Sequences sequences_of(const TrainingCall& call, Carver& carver) {
-  const auto entries = static_cast<int64_t>(call.cu_seqlens.size());
-  return {carver.ints(entries), entries - 1, longest_of(call.cu_seqlens), call.num_tokens()};
+Sequences sequences_of(const std::vector<int32_t>& cu_seqlens, Carver& carver) {
+  const auto entries = static_cast<int64_t>(cu_seqlens.size());
+  return {carver.ints(entries), entries - 1, longest_of(cu_seqlens), cu_seqlens.back()};
 }
 
 void upload(const Ops& ops, const TrainingCall& call, const Sequences& sequences, Stream stream) {
@@ -64,9 +64,33 @@ EncoderTraining::EncoderTraining(const Ops& ops, const LayerShape& shape, std::v
   }
 }
 
-Matrix EncoderTraining::kept_inputs(void* saved, int64_t num_tokens) const {
-  const int64_t h = layer_.shape().hidden_size;
-  return {saved, ceil_div(num_layers(), keep_.every) * num_tokens, h, h};
+/// What is kept if not all is: of segments of `every` layers, the last of which may be shorter.
+struct EncoderTraining::Kept {
+  Matrix x;     // [T, H], the first layer's input
+  Matrix sums;  // [segments T, H], of sum_dtype: what the last LayerNorm of each segment is given
+};
+
+EncoderTraining::Kept EncoderTraining::kept(Carver& carver, int64_t num_tokens) const {
+  const int64_t h = layer_.shape().hidden_size, segments = ceil_div(num_layers(), keep_.every);
+  const Matrix x = carver.matrix(num_tokens, h, layer_.ops().dtype);
+  return {x, carver.matrix(segments * num_tokens, h, layer_.ops().sum_dtype)};
+}
+
+EncoderTraining::Kept EncoderTraining::kept(void* saved, int64_t num_tokens) const {
+  Carver carver(static_cast<char*>(saved));
+  return kept(carver, num_tokens);
+}
+
+bool EncoderTraining::ends_segment(int64_t layer) const {
+  return (layer + 1) % keep_.every == 0 || layer + 1 == num_layers();
+}
+
+/// The slot with the kept sums in it, if the layer's are.
+Tape EncoderTraining::with_kept_sums(Tape slot, const Kept& kept, int64_t layer, int64_t num_tokens) const {
+  if (!keep_.all() && ends_segment(layer)) {
+    slot.output_sums = layer_.slot(kept.sums, layer / keep_.every, num_tokens, layer_.ops().sum_dtype);
+  }
+  return slot;
 }
 
 size_t EncoderTraining::saved_bytes(int64_t num_tokens) const {
@@ -74,8 +98,7 @@ size_t EncoderTraining::saved_bytes(int64_t num_tokens) const {
   if (keep_.all()) {
     layer_.tape(carver, num_tokens, num_layers(), num_layers());
   } else {
-    const Matrix inputs = kept_inputs(nullptr, num_tokens);
-    carver.matrix(inputs.rows, inputs.cols, layer_.ops().dtype);
+    kept(carver, num_tokens);
   }
   return carver.offset();
 }
@@ -98,41 +121,44 @@ struct EncoderTraining::Forward {
   Matrix passing;  // [2 T, H], inputs that are not kept
 };
 
+EncoderTraining::Forward EncoderTraining::forward_state(Carver& carver, const std::vector<int32_t>& cu_seqlens,
+                                                        Stream stream) const {
+  Forward made;
+  made.sequences = sequences_of(cu_seqlens, carver);
+  made.layer = layer_.workspace(carver, made.sequences, 1, stream);
+  if (!keep_.all()) {
+    const int64_t tokens = made.sequences.num_tokens;
+    made.tape = layer_.tape(carver, tokens, 1, 1);
+    made.passing = carver.matrix(2 * tokens, layer_.shape().hidden_size, layer_.ops().dtype);
+  }
+  return made;
+}
+
 void EncoderTraining::forward(const TrainingCall& call, ConstMatrix x, Matrix y, DeviceBuffer& workspace,
                               Stream stream) const {
   const Ops& ops = layer_.ops();
-  const int64_t tokens = call.num_tokens(), h = layer_.shape().hidden_size;
-  Forward state = carve(workspace, [&](Carver& carver) {
-    Forward made;
-    made.sequences = sequences_of(call, carver);
-    made.layer = layer_.workspace(carver, made.sequences, 1, stream);
-    if (!keep_.all()) {
-      made.tape = layer_.tape(carver, tokens, 1, 1);
-      made.passing = carver.matrix(2 * tokens, h, ops.dtype);
-    }
-    return made;
-  });
-  Matrix kept;
+  const int64_t tokens = call.num_tokens();
+  Forward state = carve(workspace, [&](Carver& carver) { return forward_state(carver, call.cu_seqlens, stream); });
+  Kept kept;
   if (keep_.all()) {
     Carver saved(static_cast<char*>(call.saved));
     state.tape = layer_.tape(saved, tokens, num_layers(), num_layers());
   } else {
-    kept = kept_inputs(call.saved, tokens);
+    kept = this->kept(call.saved, tokens);
   }
   upload(ops, call, state.sequences, stream);
 
   const auto input_of = [&](int64_t layer) {
     if (layer == num_layers()) return y;
     if (keep_.all()) return layer_.slot(state.tape.x, layer, tokens, ops.dtype);
-    if (layer % keep_.every == 0) return layer_.slot(kept, layer / keep_.every, tokens, ops.dtype);
-    return layer_.slot(state.passing, layer % 2, tokens, ops.dtype);
+    return layer == 0 ? kept.x : layer_.slot(state.passing, layer % 2, tokens, ops.dtype);
   };
   copy(ops, input_of(0), x, stream);
   for (int64_t n = 0; n < num_layers(); ++n) {
     const int64_t index = keep_.all() ? n : 0;
-    layer_.forward(call.parameters[layers_[n]], state.sequences, input_of(n),
-                   layer_.slot(state.tape, index, index, tokens), input_of(n + 1), call.seed, static_cast<uint32_t>(n),
-                   state.layer, stream);
+    const Tape slot = with_kept_sums(layer_.slot(state.tape, index, index, tokens), kept, n, tokens);
+    layer_.forward(call.parameters[layers_[n]], state.sequences, input_of(n), slot, input_of(n + 1), call.seed,
+                   static_cast<uint32_t>(n), state.layer, stream);
   }
 }
 
@@ -141,6 +167,7 @@ struct EncoderTraining::Backward {
   Sequences sequences;
   LayerWorkspace layer;
   Tape tape;               // of all layers, or of a chunk
+  Kept kept;               // unless all are
   GradientTape gradients;  // of a chunk
   ConstMatrix dy;          // of the layer that comes next
   Matrix dx;
@@ -152,24 +179,38 @@ int64_t EncoderTraining::chunk_of(int64_t chunk) const {
   return std::min(std::max<int64_t>(whole, 1), num_layers());
 }
 
+EncoderTraining::Backward EncoderTraining::backward_state(Carver& carver, const std::vector<int32_t>& cu_seqlens,
+                                                          int64_t size, Stream stream) const {
+  Backward made;
+  made.sequences = sequences_of(cu_seqlens, carver);
+  made.layer = layer_.workspace(carver, made.sequences, size, stream);
+  const int64_t tokens = made.sequences.num_tokens;
+  if (keep_.all()) {
+    made.gradients = layer_.gradient_tape(carver, tokens, size);
+  } else {
+    made.tape = layer_.tape(carver, tokens, size, std::min(keep_.every, size));
+    made.gradients = layer_.gradient_tape_over(made.tape, carver, tokens, size);
+  }
+  return made;
+}
+
+size_t EncoderTraining::step_bytes(const std::vector<int32_t>& cu_seqlens, int64_t chunk, Stream stream) const {
+  Carver forward(nullptr), backward(nullptr);
+  forward_state(forward, cu_seqlens, stream);
+  backward_state(backward, cu_seqlens, chunk_of(chunk), stream);
+  return saved_bytes(cu_seqlens.back()) + std::max(forward.offset(), backward.offset());
+}
+
 void EncoderTraining::backward(const TrainingCall& call, ConstMatrix dy, Matrix dx, const std::vector<void*>& gradients,
                                int64_t chunk, DeviceBuffer& workspace, Stream stream) const {
   const int64_t tokens = call.num_tokens(), size = chunk_of(chunk);
-  Backward state = carve(workspace, [&](Carver& carver) {
-    Backward made;
-    made.sequences = sequences_of(call, carver);
-    made.layer = layer_.workspace(carver, made.sequences, size, stream);
-    if (keep_.all()) {
-      made.gradients = layer_.gradient_tape(carver, tokens, size);
-    } else {
-      made.tape = layer_.tape(carver, tokens, size, std::min(keep_.every, size));
-      made.gradients = layer_.gradient_tape_over(made.tape, carver, tokens, size);
-    }
-    return made;
-  });
+  Backward state =
+      carve(workspace, [&](Carver& carver) { return backward_state(carver, call.cu_seqlens, size, stream); });
   if (keep_.all()) {
     Carver saved(static_cast<char*>(call.saved));
     state.tape = layer_.tape(saved, tokens, num_layers(), num_layers());
+  } else {
+    state.kept = kept(call.saved, tokens);
   }
   state.dy = dy, state.dx = dx;
   state.norms_started.resize(num_sets_);
@@ -190,10 +231,10 @@ void EncoderTraining::run_back(const TrainingCall& call, Backward& state, int64_
       ready = n / keep_.every * keep_.every;
       rerun(call, state, ready, first, n + 1, stream);
     }
-    const Tape tape = keep_.all() ? layer_.slot(state.tape, n, n, tokens)
-                                  : layer_.slot(state.tape, n - first, n % keep_.every, tokens);
+    const int64_t index = keep_.all() ? n : n - first, attention_index = keep_.all() ? n : n % keep_.every;
+    const Tape slot = with_kept_sums(layer_.slot(state.tape, index, attention_index, tokens), state.kept, n, tokens);
     const int32_t set = layers_[n];
-    layer_.backward(call.parameters[set], state.sequences, tape, layer_.slot(state.gradients, n - first, tokens),
+    layer_.backward(call.parameters[set], state.sequences, slot, layer_.slot(state.gradients, n - first, tokens),
                     state.dy, state.dx, call.seed, static_cast<uint32_t>(n), static_cast<char*>(gradients[set]),
                     take_turn(state.norms_started, set), state.layer, stream);
     state.dy = state.dx;
@@ -201,19 +242,28 @@ void EncoderTraining::run_back(const TrainingCall& call, Backward& state, int64_
   add_weight_gradients(call, state, first, last, gradients, stream);
 }
 
-/// Layers [begin, end) forwards again, `begin` being one whose input was kept, into the tape of the chunk from `first`.
+/// Layers [begin, end), a segment, forwards again into the tape of the chunk from `first`.
 void EncoderTraining::rerun(const TrainingCall& call, const Backward& state, int64_t begin, int64_t first, int64_t end,
                             Stream stream) const {
   const Ops& ops = layer_.ops();
   const int64_t tokens = call.num_tokens();
   const auto input_of = [&](int64_t layer) { return layer_.slot(state.tape.x, layer - first, tokens, ops.dtype); };
-  const Matrix kept = kept_inputs(call.saved, tokens);
-  copy(ops, input_of(begin), layer_.slot(kept, begin / keep_.every, tokens, ops.dtype), stream);
+  if (begin == 0) {
+    copy(ops, input_of(0), state.kept.x, stream);
+  } else {
+    const Matrix sums = layer_.slot(state.kept.sums, begin / keep_.every - 1, tokens, ops.sum_dtype);
+    layer_.output_norm(call.parameters[layers_[begin - 1]], sums, input_of(begin), stream);
+  }
   for (int64_t n = begin; n < end; ++n) {
-    const Matrix y = n + 1 < end ? input_of(n + 1) : state.layer.dattention_sums;  // nobody needs the last one
-    layer_.forward(call.parameters[layers_[n]], state.sequences, input_of(n),
-                   layer_.slot(state.tape, n - first, n % keep_.every, tokens), y, call.seed, static_cast<uint32_t>(n),
-                   state.layer, stream);
+    const LayerParameters& parameters = call.parameters[layers_[n]];
+    const Tape slot = layer_.slot(state.tape, n - first, n % keep_.every, tokens);
+    const auto place = static_cast<uint32_t>(n);
+    if (ends_segment(n)) {
+      layer_.forward_to_ffn(parameters, state.sequences, input_of(n), slot, call.seed, place, state.layer, stream);
+    } else {
+      layer_.forward(parameters, state.sequences, input_of(n), slot, input_of(n + 1), call.seed, place, state.layer,
+                     stream);
+    }
   }
 }
 
