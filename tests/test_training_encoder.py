@@ -16,6 +16,7 @@ from torch_encoder import random_parameters, torch_encoder
 from albert_fast.errors import ConfigError, InvalidInputError
 from albert_fast.training import LAYER_PARAMETERS, EncoderSpec, TrainingPolicy, run_encoder
 from albert_fast.training.encoder import AlbertEncoderFunction
+from albert_fast.training.engine import Rows, engine_of, resolve_policy
 
 POLICIES = [TrainingPolicy(keep, defer) for keep in ("all", "inputs", 2, 5) for defer in (0, 1 << 30)]
 LAYERS = {"one set": (0,) * 3, "two groups": (0, 0, 1, 1, 1), "inner groups": (0, 1, 0, 1)}
@@ -167,6 +168,42 @@ def test_an_empty_batch_has_gradients_of_zero() -> None:
 
 
 @pytest.mark.usefixtures("one_thread")
+def test_a_budget_chooses_the_fastest_that_fits() -> None:
+    spec = spec_of((0,) * 4)
+    parameters = random_parameters(32, 64, 1)
+    x, weight = torch.randn(3, 9, 32, requires_grad=True), torch.randn(3, 9, 32)
+    mask = ragged_mask([9, 4, 7])
+    rows = Rows(x, mask)
+    everything, inputs = engine_of(spec, parameters, 0), engine_of(spec, parameters, 1)
+    num_threads = torch.get_num_threads()
+
+    def chosen(memory_bytes: int) -> tuple[object, int]:
+        policy = TrainingPolicy("auto", memory_bytes=memory_bytes)
+        found = resolve_policy(policy, spec, parameters, rows.cu_seqlens)
+        return found.keep, found.defer_bytes // engine_of(spec, parameters, found.keep_every).chunk_layer_bytes(20)
+
+    bounds = {
+        (keep, chunk): engine.step_bytes(rows.cu_seqlens, chunk, num_threads=num_threads)
+        for keep, engine in (("all", everything), ("inputs", inputs))
+        for chunk in (4, 1)
+    }
+    assert bounds["all", 4] > bounds["all", 1] > bounds["inputs", 1]
+    assert chosen(1 << 30) == chosen(bounds["all", 4]) == ("all", 4)
+    assert chosen(bounds["all", 4] - 1) == ("all", 3)
+    assert chosen(bounds["all", 1]) == ("all", 1)
+    assert chosen(bounds["all", 1] - 1)[0] == "inputs"
+    least = bounds["inputs", 1]
+    assert chosen(least) == ("inputs", 1)
+
+    def run(policy: TrainingPolicy) -> list[Tensor]:
+        return gradients(run_encoder(x, mask, parameters, spec, policy), [x, *parameters], weight)
+
+    tight = run(TrainingPolicy("auto", memory_bytes=least))
+    assert all(map(torch.equal, tight, run(TrainingPolicy("inputs", 0))))
+    with pytest.raises(InvalidInputError, match=f"memory_bytes: got {least - 1}, expected at least {least} for 20 tok"):
+        run(TrainingPolicy("auto", memory_bytes=least - 1))
+
+
 def test_dropout_is_seeded_and_differentiated() -> None:
     """Finite differences in float64: the mask of the backward pass is that of the forward pass."""
     seed = 3
@@ -265,6 +302,10 @@ def test_bad_arguments() -> None:
             TrainingPolicy(keep)  # type: ignore[arg-type]
     with pytest.raises(InvalidInputError, match="defer_bytes: got -1"):
         TrainingPolicy(defer_bytes=-1)
+    with pytest.raises(InvalidInputError, match="memory_bytes: got None with keep='auto'"):
+        TrainingPolicy("auto")
+    with pytest.raises(InvalidInputError, match="memory_bytes: got 5 with keep='all'"):
+        TrainingPolicy("all", memory_bytes=5)
 
 
 def test_the_function_alone() -> None:

@@ -45,7 +45,7 @@ enum class Into { kOverwrite, kAdd };
 
 /// Which numbers of a stream dropout leaves out, by their places alone. Number e of a stream is word e % 4 of
 /// Philox4x32-10 (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3", section 3.3) of the counter
-/// (e / 4 low, e / 4 high, stream, 0) and the key (seed low, seed high), and is kept if that is at least p 2^32.
+/// (e / 4 low, e / 4 high, stream, 0) and the key (seed low, seed high), and is kept if that is at least floor(p 2^32).
 struct Dropout {
   double p = 0;         // in [0, 1); 0: none
   uint64_t seed = 0;    // of a call
