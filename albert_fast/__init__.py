@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from albert_fast.encoding import encode_iter as encode_iter
     from albert_fast.model import Model as Model
     from albert_fast.model import load as load
+    from albert_fast.pipelines import pipeline as pipeline
     from albert_fast.tokenizer import AlbertTokenizer as AlbertTokenizer
     from albert_fast.verification import verify as verify
 
@@ -36,6 +37,7 @@ _HOMES = {
     "encode": "encoding",
     "encode_iter": "encoding",
     "load": "model",
+    "pipeline": "pipelines",
     "restore": "acceleration",
     "verify": "verification",
 }
@@ -48,6 +50,7 @@ __all__ = [
     "encode",
     "encode_iter",
     "load",
+    "pipeline",
     "restore",
     "verify",
 ]

@@ -189,6 +189,11 @@ class Model:
             )
         return live_name
 
+    @property
+    def settings_place(self) -> Any:
+        """Where all of its configuration is: a folder with a ``config.json``, a live model's ``config``, or None."""
+        return self._folder if self._folder is not None else getattr(self._requested, "config", None)
+
     def open_source(self) -> WeightSource:
         """The source the weights were read from, opened again."""
         return open_source(self._requested, **self._hub)

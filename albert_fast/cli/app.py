@@ -13,7 +13,9 @@ import typer
 
 from ..encoding import DEFAULT_BATCH_TOKENS, DEFAULT_MODEL, EncodeOptions, Encoder, read_window, resolve_model
 from ..errors import AlbertFastError, VerificationError
+from . import tasks
 from .inputs import TextInput
+from .options import DeviceOption, DtypeOption, ModelOption
 
 EXIT_FAILED_CHECK = 1
 EXIT_ERROR = 2
@@ -23,11 +25,6 @@ _TOKENIZE_WINDOW = 4096
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
-ModelOption = Annotated[
-    str, typer.Option("--model", "-m", help="Hugging Face id, folder, file, or random:NAME (random weights).")
-]
-DeviceOption = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
-DtypeOption = Annotated[str, typer.Option(help="auto, float32, float64, bfloat16, float16, int16 or int8.")]
 InputArgument = Annotated[str, typer.Argument(help="Text file (a text per line), .jsonl, or - for stdin.")]
 TextFieldOption = Annotated[
     str | None, typer.Option(help="JSONL field of the text ('text' by default); makes any input JSONL.")
@@ -130,6 +127,9 @@ def info(
     from .info import build_lines, model_lines
 
     typer.echo("\n".join(build_lines() if model is None else model_lines(model)))
+
+
+tasks.register(app)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -1,0 +1,79 @@
+"""Tasks from end to end, with the names, arguments and results of transformers' pipelines."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Final
+
+from albert_fast.encoding import DEFAULT_MODEL, resolve_model
+from albert_fast.errors import InvalidInputError
+from albert_fast.model import Model
+from albert_fast.pipelines.base import Pipeline
+from albert_fast.pipelines.classification import (
+    MultipleChoicePipeline,
+    SentenceOrderPipeline,
+    TextClassificationPipeline,
+    ZeroShotClassificationPipeline,
+)
+from albert_fast.pipelines.feature_extraction import FeatureExtractionPipeline
+from albert_fast.pipelines.fill_mask import FillMaskPipeline
+from albert_fast.pipelines.question_answering import QuestionAnsweringPipeline
+from albert_fast.pipelines.token_classification import TokenClassificationPipeline
+
+__all__ = [
+    "TASKS",
+    "FeatureExtractionPipeline",
+    "FillMaskPipeline",
+    "MultipleChoicePipeline",
+    "Pipeline",
+    "QuestionAnsweringPipeline",
+    "SentenceOrderPipeline",
+    "TextClassificationPipeline",
+    "TokenClassificationPipeline",
+    "ZeroShotClassificationPipeline",
+    "pipeline",
+]
+
+_CLASSES: Final[tuple[type[Pipeline], ...]] = (
+    FillMaskPipeline,
+    FeatureExtractionPipeline,
+    TextClassificationPipeline,
+    ZeroShotClassificationPipeline,
+    TokenClassificationPipeline,
+    QuestionAnsweringPipeline,
+    MultipleChoicePipeline,
+    SentenceOrderPipeline,
+)
+TASKS: Final = {kind.task: kind for kind in _CLASSES}
+_ALIASES: Final = {"sentiment-analysis": "text-classification", "ner": "token-classification"}
+
+
+def pipeline(
+    task: str,
+    model: str | os.PathLike[str] | Model | Any = DEFAULT_MODEL,
+    *,
+    device: str | None = None,
+    dtype: str | None = None,
+    **options: Any,
+) -> Pipeline:
+    """Make a pipeline.
+
+    Args:
+        task: one of ``TASKS``; ``"sentiment-analysis"`` and ``"ner"`` are other names of two of them.
+        model: as ``load`` takes it, or a loaded model. It must have been fine-tuned for the task, but for
+            ``"fill-mask"``, ``"sentence-order"`` and ``"feature-extraction"``, which pretraining serves.
+        device, dtype: as ``load`` takes them.
+        options: ``batch_tokens`` (tokens that are computed together, 4,096), ``num_threads``, and what the task's calls
+            take, as defaults for them all.
+
+    Returns:
+        A ``Pipeline``: call it with a text, a list of them or an iterator.
+
+    Raises:
+        InvalidInputError: an unknown task or option, or a model that lacks what the task needs; and what ``load`` raises.
+        CheckpointError, ConfigError: the task's own layer or labels are missing or do not fit.
+    """
+    name = _ALIASES.get(task, task)
+    if name not in TASKS:
+        raise InvalidInputError(f"task: got {task!r}, expected one of {', '.join([*TASKS, *_ALIASES])}")
+    return TASKS[name](resolve_model(model, device, dtype), **options)

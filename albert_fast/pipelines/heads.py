@@ -1,0 +1,104 @@
+"""What task models have beyond ALBERT: one linear layer, and labels in ``config.json``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from albert_fast.errors import CheckpointError, ConfigError
+from albert_fast.model import Model
+from albert_fast.sources.folder import CONFIG_FILE
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Head:
+    """A linear layer on hidden states or on the pooler's output."""
+
+    weight: npt.NDArray[np.float64]  # [N, H]
+    bias: npt.NDArray[np.float64]  # [N]
+
+    def __call__(self, rows: Array) -> npt.NDArray[np.float64]:
+        """[R, H] -> [R, N]. In float64, so that a row's result does not depend on the rows beside it."""
+        return rows.astype(np.float64) @ self.weight.T + self.bias
+
+    @classmethod
+    def of(cls, model: Model, name: str, task: str) -> Head:
+        """The layer ``name`` of the model's checkpoint.
+
+        Raises ``CheckpointError`` if that has none, or one that does not fit: the model was not fine-tuned for the
+        task, and a random layer would answer anyway.
+        """
+        hidden = model.config.hidden_size
+        with model.open_source() as source:
+            tensors: dict[str, Array] = {}
+            for kind, dimensions in (("weight", 2), ("bias", 1)):
+                stored = f"{name}.{kind}"
+                if stored not in source.unused_tensors:
+                    raise CheckpointError(
+                        f"model {model.name}: got no {stored}, which {task} needs; expected a checkpoint fine-tuned"
+                        f" for it (its other tensors: {', '.join(source.unused_tensors) or 'none'})"
+                    )
+                shape = source.shape(stored)
+                if len(shape) != dimensions or (kind == "weight" and shape[1] != hidden):
+                    raise CheckpointError(
+                        f"model {model.name}: got {stored} of shape {list(shape)}, expected [labels, {hidden}]"
+                    )
+                tensors[kind] = source.rows(stored, 0, shape[0]).astype(np.float64).reshape(shape)
+        if len(tensors["weight"]) != len(tensors["bias"]):
+            raise CheckpointError(
+                f"model {model.name}: got {len(tensors['bias'])} numbers in {name}.bias,"
+                f" expected {len(tensors['weight'])}"
+            )
+        return cls(tensors["weight"], tensors["bias"])
+
+
+@dataclass(frozen=True)
+class Labels:
+    """What a checkpoint's configuration says of its classes."""
+
+    names: tuple[str, ...]
+    problem_type: str | None
+
+    @classmethod
+    def of(cls, model: Model, count: int) -> Labels:
+        """Names of ``count`` classes: ``id2label`` of the configuration, or LABEL_0, LABEL_1, ...
+
+        Raises ``ConfigError`` if there are names for another number of classes.
+        """
+        settings = _settings(model)
+        named = settings.get("id2label")
+        if not isinstance(named, Mapping):
+            named = {i: f"LABEL_{i}" for i in range(count)}
+        by_id = {int(index): str(label) for index, label in named.items()}
+        if set(by_id) != set(range(count)):
+            raise ConfigError(f"id2label: got labels {sorted(by_id)}, expected 0 to {count - 1}, one for each class")
+        return cls(tuple(by_id[i] for i in range(count)), settings.get("problem_type"))
+
+
+def _settings(model: Model) -> Mapping[str, Any]:
+    """The configuration as stored, with all that ``AlbertConfig`` has no place for."""
+    place = model.settings_place
+    if isinstance(place, Path):
+        values: Mapping[str, Any] = json.loads((place / CONFIG_FILE).read_text(encoding="utf-8"))
+        return values
+    return {} if place is None else dict(place.to_dict())
+
+
+def softmax(logits: Array) -> Array:
+    """Over the last axis."""
+    raised = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return np.asarray(raised / raised.sum(axis=-1, keepdims=True))
+
+
+def sigmoid(logits: Array) -> Array:
+    """1 / (1 + exp(-x)), where exp cannot overflow."""
+    raised = np.exp(-np.abs(logits))
+    return np.where(logits >= 0, 1 / (1 + raised), raised / (1 + raised))

@@ -1,0 +1,392 @@
+"""Every pipeline beside transformers' on the same checkpoint, to the token and to 1e-4 in score; where transformers has
+none, beside its model and the rule spelled out."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import transformers
+from nn_models import BASE, randomise
+
+import albert_fast
+from albert_fast.errors import CheckpointError, ConfigError, InvalidInputError, InvalidTypeError, MissingDependencyError
+from albert_fast.pipelines import TASKS
+from albert_fast.tokenizer import AlbertTokenizer
+
+VOCABULARY = Path(albert_fast.__file__).parent / "data" / "spiece.model"
+PROMPTS = ["Hello I'm a [MASK] model.", "The man worked as a [MASK].", "The woman worked as a [MASK]."]
+TEXTS = [
+    "Hugging Face is a company based in New York.",
+    "Wolfgang lives, they say, in Berlin!",
+    "Yes.",
+    "It was the best of times, it was the worst of times, it was the age of wisdom, it was the age of foolishness.",
+]
+TOLERANCE = 1e-4
+Make = Callable[..., tuple[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def make(tmp_path_factory: pytest.TempPathFactory) -> Make:
+    """A folder with a small random model of transformers' class, and that model."""
+    made: dict[tuple[Any, ...], tuple[str, Any]] = {}
+
+    def of(name: str, **settings: Any) -> tuple[str, Any]:
+        key = (name, repr(sorted(settings.items())))
+        if key not in made:
+            folder = tmp_path_factory.mktemp(name)
+            size = AlbertTokenizer.from_pretrained("random:albert-base-v2").vocab_size
+            changes = {"vocab_size": size, "max_position_embeddings": 128, **settings}
+            model = getattr(transformers, name)(transformers.AlbertConfig(**{**BASE, **changes}))
+            randomise(model, seed=1)
+            with torch.no_grad():  # logits that tell classes apart
+                for parameter_name, parameter in model.named_parameters():
+                    if parameter_name.startswith(("classifier.weight", "qa_outputs.weight", "predictions.decoder")):
+                        parameter.mul_(8)
+            model.eval().save_pretrained(folder)
+            shutil.copy(VOCABULARY, folder / "spiece.model")
+            made[key] = (str(folder), model)
+        return made[key]
+
+    return of
+
+
+def theirs(task: str, folder: str, model: Any, **options: Any) -> Any:
+    tokenizer = transformers.AlbertTokenizer.from_pretrained(folder, model_max_length=128)
+    return transformers.pipeline(task, model=model, tokenizer=tokenizer, device="cpu", **options)
+
+
+def assert_equal(ours: Any, expected: Any, where: str = "result") -> None:
+    """Equal structure, texts and integers; numbers within TOLERANCE."""
+    if isinstance(expected, dict):
+        assert ours.keys() == expected.keys(), where
+        for key, value in expected.items():
+            assert_equal(ours[key], value, f"{where}.{key}")
+    elif isinstance(expected, list):
+        assert len(ours) == len(expected), where
+        for i, value in enumerate(expected):
+            assert_equal(ours[i], value, f"{where}[{i}]")
+    elif isinstance(expected, (float, np.floating)):
+        assert ours == pytest.approx(float(expected), abs=TOLERANCE), where
+    else:
+        assert ours == expected, where
+
+
+# ---- fill-mask ---------------------------------------------------------------------------------------
+
+
+def test_fill_mask(make: Make) -> None:
+    folder, model = make("AlbertForMaskedLM")
+    ours, reference = albert_fast.pipeline("fill-mask", folder), theirs("fill-mask", folder, model)
+    for prompt in PROMPTS:
+        assert_equal(ours(prompt), reference(prompt))
+    several = [*PROMPTS, "A [MASK] and a [MASK] text.", "[MASK]"]
+    assert_equal(ours(several, top_k=3), reference(several, top_k=3))
+    found = ours("A [MASK] and a [MASK] text.")
+    assert [len(answers) for answers in found] == [5, 5]
+    assert "[MASK]" in found[0][0]["sequence"]
+    long_list = [f"Number {i} is a [MASK] of {i % 7} words{' and more' * (i % 9)}." for i in range(100)]
+    assert_equal(ours(long_list), reference(long_list))
+
+
+def test_fill_mask_targets(make: Make, caplog: pytest.LogCaptureFixture) -> None:
+    folder, model = make("AlbertForMaskedLM")
+    ours, reference = albert_fast.pipeline("fill-mask", folder), theirs("fill-mask", folder, model)
+    targets = ["▁the", "▁a", "s"]
+    assert_equal(ours(PROMPTS[0], targets=targets), reference(PROMPTS[0], targets=targets))
+    assert_equal(ours(PROMPTS[0], targets="▁the"), reference(PROMPTS[0], targets="▁the"))
+    with caplog.at_level("WARNING", logger="albert_fast"):
+        [answer] = ours(PROMPTS[0], targets=["the"])
+    assert answer["token"] == ours.tokenizer.convert_tokens_to_ids("▁the")
+    assert "'the' is not a piece of the vocabulary, '▁the' stands for it" in caplog.text
+
+
+def test_fill_mask_refuses(make: Make) -> None:
+    folder, _ = make("AlbertForMaskedLM")
+    ours = albert_fast.pipeline("fill-mask", folder)
+    with pytest.raises(InvalidInputError, match=r"inputs\[1\]: got no \[MASK\], expected at least one"):
+        ours([PROMPTS[0], "Nothing."])
+    with pytest.raises(InvalidInputError, match="top_k: got 0"):
+        ours(PROMPTS[0], top_k=0)
+    with pytest.raises(InvalidInputError, match="targets: got none"):
+        ours(PROMPTS[0], targets=[])
+    too_long = PROMPTS[0] + " and so on" * 200
+    with pytest.raises(InvalidInputError, match="expected at most 128"):
+        ours(too_long)
+    assert len(ours(too_long, tokenizer_kwargs={"truncation": True})) == 5
+
+
+# ---- feature-extraction ------------------------------------------------------------------------------
+
+
+def test_feature_extraction(make: Make) -> None:
+    folder, model = make("AlbertModel")
+    ours, reference = albert_fast.pipeline("feature-extraction", folder), theirs("feature-extraction", folder, model)
+    assert_equal(ours(TEXTS[0]), reference(TEXTS[0]))
+    assert_equal(ours(TEXTS), reference(TEXTS))
+    tensor = ours(TEXTS[1], return_tensors="pt")
+    torch.testing.assert_close(tensor, reference(TEXTS[1], return_tensors=True), atol=TOLERANCE, rtol=0)
+    assert ours(TEXTS[1], return_tensors="np").shape == tuple(tensor.shape)
+    assert ours(TEXTS[0] * 50, truncation=True, return_tensors="np").shape == (1, 128, BASE["hidden_size"])
+    with pytest.raises(InvalidInputError, match="return_tensors: got 'jax'"):
+        ours(TEXTS[0], return_tensors="jax")
+
+
+def test_torch_tensors_without_torch(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    ours = albert_fast.pipeline("feature-extraction", make("AlbertModel")[0])
+    monkeypatch.setitem(__import__("sys").modules, "torch", None)
+    with pytest.raises(MissingDependencyError, match=r"albert_fast\[torch\]"):
+        ours(TEXTS[0], return_tensors="pt")
+
+
+# ---- text-classification and zero-shot-classification ------------------------------------------------
+
+NLI = {"id2label": {0: "contradiction", 1: "neutral", 2: "ENTAILMENT"}}
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        NLI,
+        {"num_labels": 1},
+        {"num_labels": 3, "problem_type": "multi_label_classification"},
+        {"num_labels": 2, "problem_type": "regression"},
+    ],
+    ids=str,
+)
+def test_text_classification(make: Make, settings: dict[str, Any]) -> None:
+    folder, model = make("AlbertForSequenceClassification", **settings)
+    ours, reference = (albert_fast.pipeline("sentiment-analysis", folder), theirs("text-classification", folder, model))
+    assert_equal(ours(TEXTS[0]), reference(TEXTS[0]))
+    assert_equal(ours(TEXTS), reference(TEXTS))
+    assert_equal(ours(TEXTS, top_k=2), reference(TEXTS, top_k=2))
+    assert_equal(ours(TEXTS, top_k=None), reference(TEXTS, top_k=None))
+    pair = {"text": TEXTS[0], "text_pair": TEXTS[1]}
+    assert_equal(ours(pair), reference(pair))
+    for function in ("softmax", "sigmoid", "none"):
+        options = {"top_k": None, "function_to_apply": function}
+        assert_equal(ours([pair], **options), reference([pair], **options))
+    too_long = TEXTS[3] * 20
+    assert_equal(ours(too_long, truncation=True), reference(too_long, truncation=True))
+    assert ours([]) == []
+
+
+def test_options_of_the_constructor_hold_for_every_call(make: Make) -> None:
+    folder, model = make("AlbertForSequenceClassification", **NLI)
+    ours = albert_fast.pipeline("text-classification", folder, top_k=1, batch_tokens=16, num_threads=1)
+    reference = theirs("text-classification", folder, model, top_k=1)
+    assert_equal(ours(TEXTS[0]), reference(TEXTS[0]))
+    assert ours(iter(TEXTS)).__next__() == ours(TEXTS[0])
+    assert list(ours(text for text in TEXTS * 100)) == ours(TEXTS) * 100
+
+
+def test_zero_shot_classification(make: Make) -> None:
+    folder, model = make("AlbertForSequenceClassification", **NLI)
+    task = "zero-shot-classification"
+    ours, reference = albert_fast.pipeline(task, folder), theirs(task, folder, model)
+    labels = ["sports", "world politics", "music"]
+    for options in (
+        {"candidate_labels": labels},
+        {"candidate_labels": "sports, music"},
+        {"candidate_labels": labels, "multi_label": True},
+        {"candidate_labels": ["music"]},
+        {"candidate_labels": labels, "hypothesis_template": "This is about {}!"},
+    ):
+        assert_equal(ours(TEXTS[0], **options), reference(TEXTS[0], **options))
+        assert_equal(ours(TEXTS, **options), reference(TEXTS, **options))
+    too_long = TEXTS[3] * 20
+    assert_equal(ours(too_long, labels), reference(too_long, labels))
+    with pytest.raises(InvalidInputError, match="candidate_labels: got none"):
+        ours(TEXTS[0])
+    with pytest.raises(InvalidInputError, match="hypothesis_template: got 'No place'"):
+        ours(TEXTS[0], labels, hypothesis_template="No place")
+    with pytest.raises(ConfigError, match="expected one that begins with 'entail'"):
+        albert_fast.pipeline(task, make("AlbertForSequenceClassification")[0])
+
+
+# ---- token-classification ----------------------------------------------------------------------------
+
+ENTITIES = {"id2label": dict(enumerate(["O", "B-PER", "I-PER", "B-LOC", "I-LOC", "MISC"]))}
+
+
+@pytest.mark.filterwarnings("ignore:Tokenizer does not support real words")
+@pytest.mark.parametrize("strategy", ["none", "simple", "first", "average", "max"])
+def test_token_classification(make: Make, strategy: str) -> None:
+    folder, model = make("AlbertForTokenClassification", **ENTITIES)
+    ours, reference = albert_fast.pipeline("ner", folder), theirs("token-classification", folder, model)
+    options: dict[str, Any] = {"aggregation_strategy": strategy}
+    assert_equal(ours(TEXTS, **options), reference(TEXTS, **options))
+    assert_equal(ours(TEXTS[0], **options), reference(TEXTS[0], **options))
+    options["ignore_labels"] = ["LOC", "MISC", "B-LOC"]
+    assert_equal(ours(TEXTS, **options), reference(TEXTS, **options))
+    assert_equal(ours(TEXTS[3] * 20, **options), reference(TEXTS[3] * 20, **options))
+
+
+@pytest.mark.filterwarnings("ignore:Tokenizer does not support real words")
+@pytest.mark.parametrize("strategy", ["simple", "first"])
+def test_token_classification_of_long_texts(make: Make, strategy: str) -> None:
+    folder, model = make("AlbertForTokenClassification", **ENTITIES)
+    ours, reference = albert_fast.pipeline("ner", folder), theirs("token-classification", folder, model)
+    text = " ".join(TEXTS) * 6
+    options = {"aggregation_strategy": strategy, "stride": 16, "ignore_labels": []}
+    found = ours(text, **options)
+    assert found[-1]["end"] > len(text) - 10, "the end of the text is read, too"
+    assert_equal(found, reference(text, **options))
+
+
+def test_token_classification_refuses(make: Make) -> None:
+    ours = albert_fast.pipeline("ner", make("AlbertForTokenClassification", **ENTITIES)[0])
+    with pytest.raises(InvalidInputError, match="aggregation_strategy: got 'best'"):
+        ours(TEXTS[0], aggregation_strategy="best")
+    with pytest.raises(InvalidInputError, match="stride: got one with aggregation_strategy='none'"):
+        ours(TEXTS[0], stride=3)
+
+
+# ---- question-answering: transformers 5 has no such pipeline -----------------------------------------
+
+QUESTION = "Where is the company based?"
+
+
+def every_span(model: Any, tokenizer: AlbertTokenizer, context: str) -> Iterator[tuple[float, int, int]]:
+    """Probability, start and end of all spans of at most 15 tokens, by transformers' model, of a short context."""
+    encoded = tokenizer(QUESTION, context, return_offsets_mapping=True, return_tensors="pt")
+    offsets = encoded.pop("offset_mapping")[0].tolist()
+    inside = [i for i, of in enumerate(encoded.sequence_ids(0)) if of == 1]
+    with torch.no_grad():
+        output = model(**encoded)
+    kept = [0, *inside]
+    starts, ends = (logits[0, kept].double().softmax(0)[1:] for logits in (output.start_logits, output.end_logits))
+    for a, first in enumerate(inside):
+        for b, last in enumerate(inside[a : a + 15], start=a):
+            yield float(starts[a] * ends[b]), offsets[first][0], offsets[last][1]
+
+
+def test_question_answering(make: Make) -> None:
+    folder, model = make("AlbertForQuestionAnswering")
+    ours = albert_fast.pipeline("question-answering", folder)
+    for context in TEXTS:
+        score, start, end = max(every_span(model, ours.tokenizer, context))
+        answer = ours(question=QUESTION, context=context, align_to_words=False)
+        assert_equal(answer, {"score": score, "start": start, "end": end, "answer": context[start:end]})
+        whole = ours(question=QUESTION, context=context)
+        assert whole["answer"] == context[whole["start"] : whole["end"]]
+        assert whole["start"] <= start, "whole words begin no later"
+        assert all(word in context.split() for word in whole["answer"].split())
+    ranked = ours(question=QUESTION, context=TEXTS[0], top_k=4, align_to_words=False)
+    best = sorted(every_span(model, ours.tokenizer, TEXTS[0]), reverse=True)[:4]
+    assert_equal([answer["score"] for answer in ranked], [score for score, _, _ in best])
+    both = ours(question=[QUESTION, "Who?"], context=TEXTS[0])
+    assert both[0] == ours([{"question": QUESTION, "context": TEXTS[0]}])[0]
+
+
+def test_question_answering_reads_long_contexts_in_windows(make: Make) -> None:
+    """An answer near the end of a long context is found where it stands, in windows of any size."""
+    folder, _ = make("AlbertForQuestionAnswering")
+    ours = albert_fast.pipeline("question-answering", folder)
+    context = " ".join(TEXTS) * 5
+    spans = {(a["start"], a["end"]) for a in ours(question=QUESTION, context=context, top_k=200, max_seq_len=48)}
+    assert max(end for _, end in spans) > 0.8 * len(context)
+    assert min(start for start, _ in spans) < 0.2 * len(context)
+    short = ours(question=QUESTION, context=TEXTS[0], max_seq_len=128, doc_stride=8)
+    assert short == ours(question=QUESTION, context=TEXTS[0])
+
+
+def test_impossible_answers(make: Make) -> None:
+    folder, model = make("AlbertForQuestionAnswering")
+    ours = albert_fast.pipeline("question-answering", folder)
+    with torch.no_grad():
+        encoded = ours.tokenizer(QUESTION, TEXTS[0], return_tensors="pt")
+        output = model(**encoded)
+    kept = [0, *(i for i, of in enumerate(encoded.sequence_ids(0)) if of == 1)]
+    null = [logits[0, kept].double().softmax(0)[0] for logits in (output.start_logits, output.end_logits)]
+    answers = ours(question=QUESTION, context=TEXTS[0], top_k=500, handle_impossible_answer=True)
+    [empty] = [answer for answer in answers if not answer["answer"]]
+    assert_equal(empty, {"score": float(null[0] * null[1]), "start": 0, "end": 0, "answer": ""})
+    assert all(answer["answer"] for answer in ours(question=QUESTION, context=TEXTS[0], top_k=500))
+
+
+def test_question_answering_refuses(make: Make) -> None:
+    ours = albert_fast.pipeline("question-answering", make("AlbertForQuestionAnswering")[0])
+    with pytest.raises(InvalidInputError, match=r"inputs\[0\]: got '' as context, expected a text that is not empty"):
+        ours(question=QUESTION, context="")
+    with pytest.raises(InvalidInputError, match=r"inputs\[0\]: got .* expected a dictionary of 'question' and"):
+        ours({"question": QUESTION})
+
+
+# ---- multiple-choice and sentence-order --------------------------------------------------------------
+
+
+def test_multiple_choice(make: Make) -> None:
+    folder, model = make("AlbertForMultipleChoice")
+    ours = albert_fast.pipeline("multiple-choice", folder)
+    prompt, choices = TEXTS[0], ["In New York.", "In Berlin.", "Nowhere at all."]
+    encoded = ours.tokenizer([prompt] * 3, choices, padding=True, return_tensors="pt")
+    with torch.no_grad():
+        scores = model(**{name: value[None] for name, value in encoded.items()}).logits[0].softmax(0).tolist()
+    order = sorted(range(3), key=lambda i: -scores[i])
+    expected = [{"choice": choices[i], "index": i, "score": scores[i]} for i in order]
+    assert_equal(ours({"prompt": prompt, "choices": choices}), expected)
+    several = [{"prompt": TEXTS[1], "choices": choices[:2]}, {"prompt": prompt, "choices": choices}]
+    assert_equal(ours(several, top_k=1)[1], expected[:1])
+    with pytest.raises(InvalidInputError, match=r"inputs\[0\]: got .*, expected \{'prompt'"):
+        ours({"prompt": prompt, "choices": []})
+
+
+def test_sentence_order(make: Make) -> None:
+    folder, model = make("AlbertForPreTraining")
+    ours = albert_fast.pipeline("sentence-order", folder)
+    encoded = ours.tokenizer(TEXTS[0], TEXTS[1], return_tensors="pt")
+    with torch.no_grad():
+        scores = model(**encoded).sop_logits[0].softmax(0).tolist()
+    named = zip(("IN_ORDER", "SWAPPED"), scores, strict=True)
+    expected = sorted(({"label": label, "score": score} for label, score in named), key=lambda x: -x["score"])
+    assert_equal(ours((TEXTS[0], TEXTS[1])), expected)
+    assert_equal(ours({"text": TEXTS[0], "text_pair": TEXTS[1]}), expected)
+    with pytest.raises(InvalidInputError, match=r"inputs\[0\]: got one text, expected a pair"):
+        ours(TEXTS[0])
+
+
+# ---- what all have in common -------------------------------------------------------------------------
+
+
+def test_a_live_model_and_a_loaded_one_give_the_same(make: Make) -> None:
+    folder, model = make("AlbertForSequenceClassification", **NLI)
+    expected = albert_fast.pipeline("text-classification", folder)(TEXTS)
+    tokenizer = AlbertTokenizer.from_pretrained(folder)
+    for given in (albert_fast.load(folder), albert_fast.load(model, tokenizer=tokenizer)):
+        assert albert_fast.pipeline("text-classification", given)(TEXTS) == expected
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "int16", "int8"])
+def test_narrow_weights(make: Make, dtype: str) -> None:
+    folder, _ = make("AlbertForMaskedLM")
+    answers = albert_fast.pipeline("fill-mask", folder, dtype=dtype)(PROMPTS)
+    exact = albert_fast.pipeline("fill-mask", folder, dtype="float32", top_k=30_000)(PROMPTS)
+    for narrow, wide in zip(answers, exact, strict=True):
+        scores = {answer["token"]: answer["score"] for answer in wide}
+        for answer in narrow:
+            assert answer["score"] == pytest.approx(scores[answer["token"]], rel=0.2)
+
+
+def test_refusals(make: Make) -> None:
+    folder, _ = make("AlbertForMaskedLM")
+    with pytest.raises(InvalidInputError, match="task: got 'translation', expected one of fill-mask"):
+        albert_fast.pipeline("translation", folder)
+    with pytest.raises(InvalidInputError, match="fill-mask: got an option 'beams', expected one of targets, tokenizer_"):
+        albert_fast.pipeline("fill-mask", folder)(PROMPTS[0], beams=3)
+    with pytest.raises(CheckpointError, match=r"got no classifier\.weight, which token-classification needs"):
+        albert_fast.pipeline("token-classification", folder)
+    with pytest.raises(InvalidTypeError, match=r"inputs\[1\]: got int, expected a text"):
+        albert_fast.pipeline("fill-mask", folder)([PROMPTS[0], 3])
+    for task in ("text-classification", "multiple-choice", "sentence-order"):
+        with pytest.raises(InvalidInputError, match="has no pooler"):
+            albert_fast.pipeline(task, folder)
+    with pytest.raises(InvalidInputError, match="has no MLM head"):
+        albert_fast.pipeline("fill-mask", make("AlbertModel")[0])
+    assert set(TASKS) == {kind.task for kind in TASKS.values()}
