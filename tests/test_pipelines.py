@@ -13,6 +13,7 @@ import pytest
 import torch
 import transformers
 from nn_models import BASE, randomise
+from our_tokenizer import OurTokenizer
 
 import albert_fast
 from albert_fast.errors import CheckpointError, ConfigError, InvalidInputError, InvalidTypeError, MissingDependencyError
@@ -50,15 +51,24 @@ def make(tmp_path_factory: pytest.TempPathFactory) -> Make:
                         parameter.mul_(8)
             model.eval().save_pretrained(folder)
             shutil.copy(VOCABULARY, folder / "spiece.model")
-            made[key] = (str(folder), model)
+            made[key] = (str(folder), getattr(transformers, name).from_pretrained(folder))
         return made[key]
 
     return of
 
 
 def theirs(task: str, folder: str, model: Any, **options: Any) -> Any:
-    tokenizer = transformers.AlbertTokenizer.from_pretrained(folder, model_max_length=128)
-    return transformers.pipeline(task, model=model, tokenizer=tokenizer, device="cpu", **options)
+    """transformers' pipeline, given our input ids: its own tokenizer of version 5 makes others in places."""
+    return transformers.pipeline(task, model=model, tokenizer=OurTokenizer(folder), device="cpu", **options)
+
+
+def without_spaces(found: list[Any]) -> list[Any]:
+    """transformers joins the words of a group without spaces, where a tokenizer marks them by a piece's first
+    character; ours stand as in the text."""
+    return [
+        without_spaces(item) if isinstance(item, list) else {**item, "word": item["word"].replace(" ", "")}
+        for item in found
+    ]
 
 
 def assert_equal(ours: Any, expected: Any, where: str = "result") -> None:
@@ -101,9 +111,9 @@ def test_fill_mask_targets(make: Make, caplog: pytest.LogCaptureFixture) -> None
     assert_equal(ours(PROMPTS[0], targets=targets), reference(PROMPTS[0], targets=targets))
     assert_equal(ours(PROMPTS[0], targets="▁the"), reference(PROMPTS[0], targets="▁the"))
     with caplog.at_level("WARNING", logger="albert_fast"):
-        [answer] = ours(PROMPTS[0], targets=["the"])
+        [answer] = ours(PROMPTS[0], targets=["the man"])
     assert answer["token"] == ours.tokenizer.convert_tokens_to_ids("▁the")
-    assert "'the' is not a piece of the vocabulary, '▁the' stands for it" in caplog.text
+    assert "'the man' is not a piece of the vocabulary, '▁the' stands for it" in caplog.text
 
 
 def test_fill_mask_refuses(make: Make) -> None:
@@ -221,11 +231,14 @@ def test_token_classification(make: Make, strategy: str) -> None:
     folder, model = make("AlbertForTokenClassification", **ENTITIES)
     ours, reference = albert_fast.pipeline("ner", folder), theirs("token-classification", folder, model)
     options: dict[str, Any] = {"aggregation_strategy": strategy}
-    assert_equal(ours(TEXTS, **options), reference(TEXTS, **options))
-    assert_equal(ours(TEXTS[0], **options), reference(TEXTS[0], **options))
+    same = without_spaces if strategy in ("first", "average", "max") else list
+    for inputs in (TEXTS, TEXTS[0], TEXTS[3] * 20):
+        assert_equal(same(ours(inputs, **options)), same(reference(inputs, **options)))
     options["ignore_labels"] = ["LOC", "MISC", "B-LOC"]
-    assert_equal(ours(TEXTS, **options), reference(TEXTS, **options))
-    assert_equal(ours(TEXTS[3] * 20, **options), reference(TEXTS[3] * 20, **options))
+    assert_equal(same(ours(TEXTS, **options)), same(reference(TEXTS, **options)))
+    if strategy != "none":
+        words = [found["word"] for found in ours(TEXTS[0], aggregation_strategy=strategy, ignore_labels=[])]
+        assert all(word in TEXTS[0].lower() for word in words)
 
 
 @pytest.mark.filterwarnings("ignore:Tokenizer does not support real words")
@@ -237,7 +250,8 @@ def test_token_classification_of_long_texts(make: Make, strategy: str) -> None:
     options = {"aggregation_strategy": strategy, "stride": 16, "ignore_labels": []}
     found = ours(text, **options)
     assert found[-1]["end"] > len(text) - 10, "the end of the text is read, too"
-    assert_equal(found, reference(text, **options))
+    same = without_spaces if strategy == "first" else list
+    assert_equal(same(found), same(reference(text, **options)))
 
 
 def test_token_classification_refuses(make: Make) -> None:

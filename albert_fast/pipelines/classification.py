@@ -37,8 +37,7 @@ class TextClassificationPipeline(Pipeline):
     def __call__(self, inputs: Any, **options: Any) -> Any:
         """See the class."""
         result = super().__call__(inputs, **options)
-        only_best = "top_k" not in {**self._defaults, **options}
-        return [result] if only_best and isinstance(inputs, str) else result
+        return [result] if "top_k" not in options and isinstance(inputs, str) else result
 
     def results(
         self,
