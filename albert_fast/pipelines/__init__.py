@@ -70,7 +70,8 @@ def pipeline(
         A ``Pipeline``: call it with a text, a list of them or an iterator.
 
     Raises:
-        InvalidInputError: an unknown task or option, or a model that lacks what the task needs; and what ``load`` raises.
+        InvalidInputError: an unknown task or option, or a model that lacks what the task needs;
+            and what ``load`` raises.
         CheckpointError, ConfigError: the task's own layer or labels are missing or do not fit.
     """
     name = _ALIASES.get(task, task)

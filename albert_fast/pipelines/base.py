@@ -52,9 +52,8 @@ class Pipeline:
             return self._stream(inputs, options)
         return self.results([inputs], **options)[0]
 
-    def results(self, inputs: list[Any], **options: Any) -> list[Any]:
-        """One result for each input."""
-        raise NotImplementedError
+    results: Callable[..., list[Any]]
+    """``results(inputs, **options)`` gives one result for each input; each task has its own options."""
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.model!r})"
@@ -72,9 +71,7 @@ class Pipeline:
         pairs = [_text_of(item, f"inputs[{i}]") for i, item in enumerate(inputs)]
         limit = self.max_length if max_length is None else max_length
         return list(
-            self.tokenizer.encode_ragged(
-                pairs, max_length=limit, truncation=truncation, num_threads=self.num_threads
-            )
+            self.tokenizer.encode_ragged(pairs, max_length=limit, truncation=truncation, num_threads=self.num_threads)
         )
 
     def run(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Final
 
 import numpy as np
 
@@ -12,7 +12,11 @@ from albert_fast.model import Model
 from albert_fast.pipelines.base import Array, Pipeline, as_top_k
 from albert_fast.pipelines.heads import Head, Labels, sigmoid, softmax
 
-_FUNCTIONS = {"softmax": softmax, "sigmoid": sigmoid, "none": lambda logits: logits}
+_FUNCTIONS: Final[dict[str, Callable[[Array], Array]]] = {
+    "softmax": softmax,
+    "sigmoid": sigmoid,
+    "none": lambda logits: logits,
+}
 
 
 class TextClassificationPipeline(Pipeline):
@@ -42,7 +46,7 @@ class TextClassificationPipeline(Pipeline):
     def results(
         self,
         inputs: list[Any],
-        top_k: int | None | str = "",
+        top_k: int | str | None = "",
         function_to_apply: str | None = None,
         truncation: bool = False,
         max_length: int | None = None,
@@ -179,9 +183,7 @@ class MultipleChoicePipeline(Pipeline):
         for item, group in zip(inputs, np.split(logits, ends[:-1]), strict=True):
             scores = softmax(group)
             order = np.argsort(-scores, kind="stable")[: len(scores) if top_k is None else as_top_k(top_k)]
-            results.append(
-                [{"choice": item["choices"][i], "index": int(i), "score": float(scores[i])} for i in order]
-            )
+            results.append([{"choice": item["choices"][i], "index": int(i), "score": float(scores[i])} for i in order])
         return results
 
 

@@ -66,9 +66,7 @@ def classify(tokens: Sequence[Token], labels: Sequence[str], strategy: str) -> l
         scores = _joint(unit, strategy)
         best = int(scores.argmax())
         pieces = tuple(token.piece for token in unit)
-        entities.append(
-            Entity(labels[best], float(scores[best]), pieces, unit[0].start, unit[-1].end, unit[0].index)
-        )
+        entities.append(Entity(labels[best], float(scores[best]), pieces, unit[0].start, unit[-1].end, unit[0].index))
     return entities
 
 

@@ -60,7 +60,7 @@ class FillMaskPipeline(Pipeline):
         for row, places, probabilities in zip(rows, masks, self.run(rows, read), strict=True):
             single = len(places) == 1
             answers = [
-                self._answers(row, place, scores, allowed, count, skip_special_tokens=single)
+                self._answers(row, int(place), scores, allowed, count, skip_special_tokens=single)
                 for place, scores in zip(places, probabilities, strict=True)
             ]
             filled.append(answers[0] if single else answers)

@@ -26,8 +26,11 @@ class Head:
     bias: npt.NDArray[np.float64]  # [N]
 
     def __call__(self, rows: Array) -> npt.NDArray[np.float64]:
-        """[R, H] -> [R, N]. In float64, so that a row's result does not depend on the rows beside it."""
-        return rows.astype(np.float64) @ self.weight.T + self.bias
+        """[R, H] -> [R, N], in float64; row by row, so that none depends on the rows beside it."""
+        products = np.empty((len(rows), len(self.bias)))
+        for row, product in zip(rows.astype(np.float64), products, strict=True):
+            np.add(self.weight @ row, self.bias, out=product)
+        return products
 
     @classmethod
     def of(cls, model: Model, name: str, task: str) -> Head:

@@ -42,8 +42,8 @@ class Window:
 
 
 class QuestionAnsweringPipeline(Pipeline):
-    """``pipe(question="...", context="...")``: ``{"score", "start", "end", "answer"}``; start and end count characters of
-    the context. With ``top_k`` above 1 it is a list. Several come as a list of ``{"question", "context"}``.
+    """``pipe(question="...", context="...")``: ``{"score", "start", "end", "answer"}``; start and end count characters
+    of the context. With ``top_k`` above 1 it is a list. Several come as a list of ``{"question", "context"}``.
 
     ``max_answer_len`` (15): tokens of an answer. ``max_seq_len`` (384), ``doc_stride`` (128): a long context is read in
     windows of so many tokens with the question, that overlap by so many. ``max_question_len`` (64): tokens of the
@@ -109,9 +109,7 @@ class QuestionAnsweringPipeline(Pipeline):
         states = self.hidden_states(rows)
         results = []
         for item, indices in zip(inputs, by_sample(encoded["overflow_to_sample_mapping"]), strict=True):
-            windows = [
-                self._window(states[i], encoded["offset_mapping"][i], encoded.sequence_ids(i)) for i in indices
-            ]
+            windows = [self._window(states[i], encoded["offset_mapping"][i], encoded.sequence_ids(i)) for i in indices]
             answers = _answers(item["context"], windows, count, max_answer_len, align_to_words)
             if handle_impossible_answer:
                 null = min(window.null_score for window in windows)

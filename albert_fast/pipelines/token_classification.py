@@ -15,8 +15,8 @@ from albert_fast.pipelines.heads import Head, Labels, softmax
 
 
 class TokenClassificationPipeline(Pipeline):
-    """``pipe("A text.")``: ``[{"entity", "score", "index", "word", "start", "end"}]``, a dictionary for each token whose
-    label is not in ``ignore_labels`` (["O"]); start and end count characters of the text.
+    """``pipe("A text.")``: ``[{"entity", "score", "index", "word", "start", "end"}]``, a dictionary for each token
+    whose label is not in ``ignore_labels`` (["O"]); start and end count characters of the text.
 
     ``aggregation_strategy``: ``"none"``; ``"simple"`` joins neighbours of one kind (``{"entity_group", "score", "word",
     "start", "end"}``); ``"first"``, ``"average"`` and ``"max"`` make the tokens of a word agree first. A piece goes on

@@ -105,7 +105,7 @@ def resolve_policy(
         for chunk in range(deferred_layers(policy, a_layer, spec), 0, -1):
             least = engine.step_bytes(cu_seqlens, chunk, **how(parameters[0]))
             if least <= policy.memory_bytes:
-                return TrainingPolicy(keep, chunk * a_layer)  # type: ignore[arg-type]
+                return TrainingPolicy(keep, chunk * a_layer)
     raise InvalidInputError(
         f"memory_bytes: got {policy.memory_bytes}, expected at least {least} for {int(cu_seqlens[-1])} tokens"
     )
