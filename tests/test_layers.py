@@ -35,8 +35,9 @@ PYTHON_LADDER = (
     {"destination", "layout"},
     {"sources"},
     {"checkpoint", "tokenizer", "training"},
-    {"model", "nn", "reference"},
+    {"model", "nn", "pretraining", "reference"},
     {"acceleration", "encoding", "verification"},
+    {"pipelines"},
     {"cli"},
     {"__init__"},
 )

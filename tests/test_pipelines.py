@@ -1,61 +1,27 @@
-"""Every pipeline beside transformers' on the same checkpoint, to the token and to 1e-4 in score; where transformers has
-none, beside its model and the rule spelled out."""
+"""Pipelines beside transformers' own on the same checkpoint and input ids, to the token and to 1e-4 in score."""
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 import transformers
-from nn_models import BASE, randomise
+from nn_models import BASE
 from our_tokenizer import OurTokenizer
+from pipeline_models import TEXTS, TOLERANCE, Make, assert_equal, maker
 
 import albert_fast
 from albert_fast.errors import CheckpointError, ConfigError, InvalidInputError, InvalidTypeError, MissingDependencyError
 from albert_fast.pipelines import TASKS
 from albert_fast.tokenizer import AlbertTokenizer
 
-VOCABULARY = Path(albert_fast.__file__).parent / "data" / "spiece.model"
 PROMPTS = ["Hello I'm a [MASK] model.", "The man worked as a [MASK].", "The woman worked as a [MASK]."]
-TEXTS = [
-    "Hugging Face is a company based in New York.",
-    "Wolfgang lives, they say, in Berlin!",
-    "Yes.",
-    "It was the best of times, it was the worst of times, it was the age of wisdom, it was the age of foolishness.",
-]
-TOLERANCE = 1e-4
-Make = Callable[..., tuple[str, Any]]
 
 
 @pytest.fixture(scope="module")
 def make(tmp_path_factory: pytest.TempPathFactory) -> Make:
-    """A folder with a small random model of transformers' class, and that model."""
-    made: dict[tuple[Any, ...], tuple[str, Any]] = {}
-
-    def of(name: str, **settings: Any) -> tuple[str, Any]:
-        key = (name, repr(sorted(settings.items())))
-        if key not in made:
-            folder = tmp_path_factory.mktemp(name)
-            size = AlbertTokenizer.from_pretrained("random:albert-base-v2").vocab_size
-            changes = {"vocab_size": size, "max_position_embeddings": 128, **settings}
-            model = getattr(transformers, name)(transformers.AlbertConfig(**{**BASE, **changes}))
-            randomise(model, seed=1)
-            with torch.no_grad():  # logits that tell classes apart
-                for parameter_name, parameter in model.named_parameters():
-                    if parameter_name.startswith(("classifier.weight", "qa_outputs.weight", "predictions.decoder")):
-                        parameter.mul_(8)
-            model.config.label2id = {label: i for i, label in model.config.id2label.items()}
-            model.eval().save_pretrained(folder)
-            shutil.copy(VOCABULARY, folder / "spiece.model")
-            made[key] = (str(folder), getattr(transformers, name).from_pretrained(folder))
-        return made[key]
-
-    return of
+    return maker(tmp_path_factory)
 
 
 def theirs(task: str, folder: str, model: Any, **options: Any) -> Any:
@@ -70,22 +36,6 @@ def without_spaces(found: list[Any]) -> list[Any]:
         without_spaces(item) if isinstance(item, list) else {**item, "word": item["word"].replace(" ", "")}
         for item in found
     ]
-
-
-def assert_equal(ours: Any, expected: Any, where: str = "result") -> None:
-    """Equal structure, texts and integers; numbers within TOLERANCE."""
-    if isinstance(expected, dict):
-        assert ours.keys() == expected.keys(), where
-        for key, value in expected.items():
-            assert_equal(ours[key], value, f"{where}.{key}")
-    elif isinstance(expected, list):
-        assert len(ours) == len(expected), where
-        for i, value in enumerate(expected):
-            assert_equal(ours[i], value, f"{where}[{i}]")
-    elif isinstance(expected, (float, np.floating)):
-        assert ours == pytest.approx(float(expected), abs=TOLERANCE), where
-    else:
-        assert ours == expected, where
 
 
 # ---- fill-mask ---------------------------------------------------------------------------------------
@@ -260,110 +210,6 @@ def test_token_classification_refuses(make: Make) -> None:
         ours(TEXTS[0], aggregation_strategy="best")
     with pytest.raises(InvalidInputError, match="stride: got one with aggregation_strategy='none'"):
         ours(TEXTS[0], stride=3)
-
-
-# ---- question-answering: transformers 5 has no such pipeline -----------------------------------------
-
-QUESTION = "Where is the company based?"
-
-
-def every_span(model: Any, tokenizer: AlbertTokenizer, context: str) -> Iterator[tuple[float, int, int]]:
-    """Probability, start and end of all spans of at most 15 tokens, by transformers' model, of a short context."""
-    encoded = tokenizer(QUESTION, context, return_offsets_mapping=True, return_tensors="pt")
-    offsets = encoded.pop("offset_mapping")[0].tolist()
-    inside = [i for i, of in enumerate(encoded.sequence_ids(0)) if of == 1]
-    with torch.no_grad():
-        output = model(**encoded)
-    kept = [0, *inside]
-    starts, ends = (logits[0, kept].double().softmax(0)[1:] for logits in (output.start_logits, output.end_logits))
-    for a, first in enumerate(inside):
-        for b, last in enumerate(inside[a : a + 15], start=a):
-            yield float(starts[a] * ends[b]), offsets[first][0], offsets[last][1]
-
-
-def test_question_answering(make: Make) -> None:
-    folder, model = make("AlbertForQuestionAnswering")
-    ours = albert_fast.pipeline("question-answering", folder)
-    for context in TEXTS:
-        score, start, end = max(every_span(model, ours.tokenizer, context))
-        answer = ours(question=QUESTION, context=context, align_to_words=False)
-        assert_equal(answer, {"score": score, "start": start, "end": end, "answer": context[start:end]})
-        whole = ours(question=QUESTION, context=context)
-        assert whole["answer"] == context[whole["start"] : whole["end"]]
-        assert whole["start"] <= start, "whole words begin no later"
-        assert all(word in context.split() for word in whole["answer"].split())
-    ranked = ours(question=QUESTION, context=TEXTS[0], top_k=4, align_to_words=False)
-    best = sorted(every_span(model, ours.tokenizer, TEXTS[0]), reverse=True)[:4]
-    assert_equal([answer["score"] for answer in ranked], [score for score, _, _ in best])
-    both = ours(question=[QUESTION, "Who?"], context=TEXTS[0])
-    assert both[0] == ours([{"question": QUESTION, "context": TEXTS[0]}])[0]
-
-
-def test_question_answering_reads_long_contexts_in_windows(make: Make) -> None:
-    """An answer near the end of a long context is found where it stands, in windows of any size."""
-    folder, _ = make("AlbertForQuestionAnswering")
-    ours = albert_fast.pipeline("question-answering", folder)
-    context = " ".join(TEXTS) * 5
-    spans = {(a["start"], a["end"]) for a in ours(question=QUESTION, context=context, top_k=200, max_seq_len=48)}
-    assert max(end for _, end in spans) > 0.8 * len(context)
-    assert min(start for start, _ in spans) < 0.2 * len(context)
-    short = ours(question=QUESTION, context=TEXTS[0], max_seq_len=128, doc_stride=8)
-    assert short == ours(question=QUESTION, context=TEXTS[0])
-
-
-def test_impossible_answers(make: Make) -> None:
-    folder, model = make("AlbertForQuestionAnswering")
-    ours = albert_fast.pipeline("question-answering", folder)
-    with torch.no_grad():
-        encoded = ours.tokenizer(QUESTION, TEXTS[0], return_tensors="pt")
-        output = model(**encoded)
-    kept = [0, *(i for i, of in enumerate(encoded.sequence_ids(0)) if of == 1)]
-    null = [logits[0, kept].double().softmax(0)[0] for logits in (output.start_logits, output.end_logits)]
-    answers = ours(question=QUESTION, context=TEXTS[0], top_k=500, handle_impossible_answer=True)
-    [empty] = [answer for answer in answers if not answer["answer"]]
-    assert_equal(empty, {"score": float(null[0] * null[1]), "start": 0, "end": 0, "answer": ""})
-    assert all(answer["answer"] for answer in ours(question=QUESTION, context=TEXTS[0], top_k=500))
-
-
-def test_question_answering_refuses(make: Make) -> None:
-    ours = albert_fast.pipeline("question-answering", make("AlbertForQuestionAnswering")[0])
-    with pytest.raises(InvalidInputError, match=r"inputs\[0\]: got '' as context, expected a text that is not empty"):
-        ours(question=QUESTION, context="")
-    with pytest.raises(InvalidInputError, match=r"inputs\[0\]: got .* expected a dictionary of 'question' and"):
-        ours({"question": QUESTION})
-
-
-# ---- multiple-choice and sentence-order --------------------------------------------------------------
-
-
-def test_multiple_choice(make: Make) -> None:
-    folder, model = make("AlbertForMultipleChoice")
-    ours = albert_fast.pipeline("multiple-choice", folder)
-    prompt, choices = TEXTS[0], ["In New York.", "In Berlin.", "Nowhere at all."]
-    encoded = ours.tokenizer([prompt] * 3, choices, padding=True, return_tensors="pt")
-    with torch.no_grad():
-        scores = model(**{name: value[None] for name, value in encoded.items()}).logits[0].softmax(0).tolist()
-    order = sorted(range(3), key=lambda i: -scores[i])
-    expected = [{"choice": choices[i], "index": i, "score": scores[i]} for i in order]
-    assert_equal(ours({"prompt": prompt, "choices": choices}), expected)
-    several = [{"prompt": TEXTS[1], "choices": choices[:2]}, {"prompt": prompt, "choices": choices}]
-    assert_equal(ours(several, top_k=1)[1], expected[:1])
-    with pytest.raises(InvalidInputError, match=r"inputs\[0\]: got .*, expected \{'prompt'"):
-        ours({"prompt": prompt, "choices": []})
-
-
-def test_sentence_order(make: Make) -> None:
-    folder, model = make("AlbertForPreTraining")
-    ours = albert_fast.pipeline("sentence-order", folder)
-    encoded = ours.tokenizer(TEXTS[0], TEXTS[1], return_tensors="pt")
-    with torch.no_grad():
-        scores = model(**encoded).sop_logits[0].softmax(0).tolist()
-    named = zip(("IN_ORDER", "SWAPPED"), scores, strict=True)
-    expected = sorted(({"label": label, "score": score} for label, score in named), key=lambda x: -x["score"])
-    assert_equal(ours((TEXTS[0], TEXTS[1])), expected)
-    assert_equal(ours({"text": TEXTS[0], "text_pair": TEXTS[1]}), expected)
-    with pytest.raises(InvalidInputError, match=r"inputs\[0\]: got one text, expected a pair"):
-        ours(TEXTS[0])
 
 
 # ---- what all have in common -------------------------------------------------------------------------
