@@ -13,7 +13,7 @@ import typer
 
 from ..encoding import DEFAULT_BATCH_TOKENS, DEFAULT_MODEL, EncodeOptions, Encoder, read_window, resolve_model
 from ..errors import AlbertFastError, VerificationError
-from . import tasks
+from . import tasks, training
 from .inputs import TextInput
 from .options import DeviceOption, DtypeOption, ModelOption
 
@@ -130,6 +130,7 @@ def info(
 
 
 tasks.register(app)
+training.register(app)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -5,6 +5,7 @@
 Names, arguments, outputs, losses, parameters and files are transformers'; docs/training.md lists the differences.
 """
 
+from albert_fast.nn.beam import AlbertForBeamQuestionAnswering
 from albert_fast.nn.config import AlbertConfig
 from albert_fast.nn.model import AlbertModel
 from albert_fast.nn.pretrained import AlbertPreTrainedModel
@@ -18,6 +19,7 @@ from albert_fast.nn.tasks import (
 
 __all__ = [
     "AlbertConfig",
+    "AlbertForBeamQuestionAnswering",
     "AlbertForMaskedLM",
     "AlbertForMultipleChoice",
     "AlbertForPreTraining",

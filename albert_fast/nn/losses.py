@@ -34,11 +34,12 @@ def token_loss(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def span_loss(start_logits: Tensor, end_logits: Tensor, starts: Tensor, ends: Tensor) -> Tensor:
-    """Mean of the losses of both ends; logits [B, S], positions [B] or [B, 1]. A position outside 0..S-1 is moved to
-    0 or to S, and S is ignored: answers that truncation cut off."""
-    length = start_logits.shape[1]
+    """Mean of the losses of both ends, as ``position_loss`` has them."""
+    return (position_loss(start_logits, starts) + position_loss(end_logits, ends)) / 2
 
-    def loss(logits: Tensor, positions: Tensor) -> Tensor:
-        return F.cross_entropy(logits, positions.reshape(-1).clamp(0, length), ignore_index=length)
 
-    return (loss(start_logits, starts) + loss(end_logits, ends)) / 2
+def position_loss(logits: Tensor, positions: Tensor) -> Tensor:
+    """logits [B, S], positions [B] or [B, 1]. A position outside 0..S-1 is moved to 0 or to S, and S is ignored:
+    answers that truncation cut off."""
+    length = logits.shape[1]
+    return F.cross_entropy(logits, positions.reshape(-1).clamp(0, length), ignore_index=length)

@@ -133,3 +133,18 @@ class QuestionAnsweringOutput(ModelOutput):
     """loss []; start_logits and end_logits [B, S]; hidden_states."""
 
     fields = ("loss", "start_logits", "end_logits", "hidden_states")
+
+
+class BeamQuestionAnsweringOutput(ModelOutput):
+    """loss []; start_top_log_probs and start_top_index [B, n]; end_top_log_probs and end_top_index [B, n, m];
+    cls_logits [B]; hidden_states."""
+
+    fields = (
+        "loss",
+        "start_top_log_probs",
+        "start_top_index",
+        "end_top_log_probs",
+        "end_top_index",
+        "cls_logits",
+        "hidden_states",
+    )

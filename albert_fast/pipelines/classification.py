@@ -9,7 +9,7 @@ import numpy as np
 
 from albert_fast.errors import ConfigError, InvalidInputError
 from albert_fast.model import Model
-from albert_fast.pipelines.base import Array, Pipeline, as_top_k
+from albert_fast.pipelines.base import Array, Pipeline, Row, as_top_k
 from albert_fast.pipelines.heads import Head, Labels, sigmoid, softmax
 
 _FUNCTIONS: Final[dict[str, Callable[[Array], Array]]] = {
@@ -176,8 +176,7 @@ class MultipleChoicePipeline(Pipeline):
             truncation="only_first" if truncation else False,
             max_length=self.max_length,
         )
-        rows = list(zip(encoded["input_ids"], encoded["token_type_ids"], strict=True))
-        logits = self.head(self.pooled(rows))[:, 0] if rows else np.empty(0)
+        logits = self.logits(list(zip(encoded["input_ids"], encoded["token_type_ids"], strict=True)))
         ends = np.cumsum([len(item["choices"]) for item in inputs])
         results = []
         for item, group in zip(inputs, np.split(logits, ends[:-1]), strict=True):
@@ -185,6 +184,10 @@ class MultipleChoicePipeline(Pipeline):
             order = np.argsort(-scores, kind="stable")[: len(scores) if top_k is None else as_top_k(top_k)]
             results.append([{"choice": item["choices"][i], "index": int(i), "score": float(scores[i])} for i in order])
         return results
+
+    def logits(self, rows: Sequence[Row]) -> Array:
+        """[R]: one number for a prompt with one of its choices."""
+        return self.head(self.pooled(rows))[:, 0] if rows else np.empty(0)
 
 
 class SentenceOrderPipeline(Pipeline):

@@ -22,27 +22,27 @@ Array = npt.NDArray[Any]
 class Head:
     """A linear layer on hidden states or on the pooler's output."""
 
-    weight: npt.NDArray[np.float64]  # [N, H]
+    weight: npt.NDArray[np.float64]  # [N, K]; K is H but for layers on several states
     bias: npt.NDArray[np.float64]  # [N]
 
     def __call__(self, rows: Array) -> npt.NDArray[np.float64]:
-        """[R, H] -> [R, N], in float64; row by row, so that none depends on the rows beside it."""
+        """[R, K] -> [R, N], in float64; row by row, so that none depends on the rows beside it."""
         products = np.empty((len(rows), len(self.bias)))
         for row, product in zip(rows.astype(np.float64), products, strict=True):
             np.add(self.weight @ row, self.bias, out=product)
         return products
 
     @classmethod
-    def of(cls, model: Model, name: str, task: str) -> Head:
-        """The layer ``name`` of the model's checkpoint.
+    def of(cls, model: Model, name: str, task: str, *, states: int = 1, has_bias: bool = True) -> Head:
+        """The layer ``name`` of the model's checkpoint, on so many hidden states side by side.
 
         Raises ``CheckpointError`` if that has none, or one that does not fit: the model was not fine-tuned for the
         task, and a random layer would answer anyway.
         """
-        hidden = model.config.hidden_size
+        width = states * model.config.hidden_size
         with model.open_source() as source:
             tensors: dict[str, Array] = {}
-            for kind, dimensions in (("weight", 2), ("bias", 1)):
+            for kind, dimensions in (("weight", 2), ("bias", 1))[: 1 + has_bias]:
                 stored = f"{name}.{kind}"
                 if stored not in source.unused_tensors:
                     raise CheckpointError(
@@ -50,11 +50,12 @@ class Head:
                         f" for it (its other tensors: {', '.join(source.unused_tensors) or 'none'})"
                     )
                 shape = source.shape(stored)
-                if len(shape) != dimensions or (kind == "weight" and shape[1] != hidden):
+                if len(shape) != dimensions or (kind == "weight" and shape[1] != width):
                     raise CheckpointError(
-                        f"model {model.name}: got {stored} of shape {list(shape)}, expected [labels, {hidden}]"
+                        f"model {model.name}: got {stored} of shape {list(shape)}, expected [labels, {width}]"
                     )
                 tensors[kind] = source.rows(stored, 0, shape[0]).astype(np.float64).reshape(shape)
+        tensors.setdefault("bias", np.zeros(len(tensors["weight"])))
         if len(tensors["weight"]) != len(tensors["bias"]):
             raise CheckpointError(
                 f"model {model.name}: got {len(tensors['bias'])} numbers in {name}.bias,"
@@ -76,7 +77,7 @@ class Labels:
 
         Raises ``ConfigError`` if there are names for another number of classes.
         """
-        settings = _settings(model)
+        settings = settings_of(model)
         named = settings.get("id2label")
         if not isinstance(named, Mapping):
             named = {i: f"LABEL_{i}" for i in range(count)}
@@ -86,7 +87,7 @@ class Labels:
         return cls(tuple(by_id[i] for i in range(count)), settings.get("problem_type"))
 
 
-def _settings(model: Model) -> Mapping[str, Any]:
+def settings_of(model: Model) -> Mapping[str, Any]:
     """The configuration as stored, with all that ``AlbertConfig`` has no place for."""
     place = model.settings_place
     if isinstance(place, Path):

@@ -1,4 +1,4 @@
-"""Pretraining data: raw text to masked examples with two segments, as google-research/albert makes them."""
+"""Pretraining. Data: raw text to masked examples with two segments, as google-research/albert makes them."""
 
 from __future__ import annotations
 

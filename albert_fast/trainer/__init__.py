@@ -1,0 +1,19 @@
+"""The loop of a training run: optimizers, schedule, checkpoints, logs. It knows no task."""
+
+from __future__ import annotations
+
+from albert_fast.trainer.loop import Place, Task, Trainer
+from albert_fast.trainer.optimizers import Lamb, parameter_groups
+from albert_fast.trainer.rules import TrainingRules
+from albert_fast.trainer.settings import from_table, read_toml
+
+__all__ = [
+    "Lamb",
+    "Place",
+    "Task",
+    "Trainer",
+    "TrainingRules",
+    "from_table",
+    "parameter_groups",
+    "read_toml",
+]

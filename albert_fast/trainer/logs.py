@@ -1,0 +1,67 @@
+"""What a run reports: a JSON line for each record, the same for TensorBoard where that is installed."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from albert_fast.errors import OutputError
+
+_FILE = "log.jsonl"
+
+
+class Log:
+    """``log.jsonl`` and ``tensorboard/`` in a folder. Records of steps after ``step`` are dropped when it is opened: a
+    run that goes on from an earlier checkpoint makes them again."""
+
+    def __init__(self, folder: Path, step: int) -> None:
+        self._path = folder / _FILE
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            kept = [line for line in self._lines() if json.loads(line)["step"] <= step]
+            partial = self._path.with_suffix(".partial")
+            partial.write_text("".join(kept), encoding="utf-8")
+            os.replace(partial, self._path)
+            self._file = open(self._path, "a", encoding="utf-8")  # noqa: SIM115
+        except OSError as error:
+            raise OutputError(f"output: cannot write {self._path} ({error.strerror or error})") from error
+        self._board = _board(folder / "tensorboard", step)
+
+    def _lines(self) -> list[str]:
+        """Whole lines: the last one of a run that was killed may be half there."""
+        if not self._path.exists():
+            return []
+        return [line for line in self._path.read_text(encoding="utf-8").splitlines(keepends=True) if line[-1] == "\n"]
+
+    def write(self, kind: str, step: int, values: dict[str, float]) -> None:
+        """One record. Raises ``OutputError``."""
+        try:
+            self._file.write(json.dumps({"kind": kind, "step": step, **values}) + "\n")
+            self._file.flush()
+        except OSError as error:
+            raise OutputError(f"output: cannot write {self._path} ({error.strerror or error})") from error
+        if self._board is not None:
+            for name, value in values.items():
+                self._board.add_scalar(f"{kind}/{name}", value, step)
+
+    def close(self) -> None:
+        """No more records."""
+        self._file.close()
+        if self._board is not None:
+            self._board.close()
+
+
+def read_log(folder: str | os.PathLike[str], kind: str) -> list[dict[str, Any]]:
+    """The records of one kind, ``"train"`` or ``"evaluation"``."""
+    lines = (Path(folder) / _FILE).read_text(encoding="utf-8").splitlines()
+    return [record for record in map(json.loads, lines) if record["kind"] == kind]
+
+
+def _board(folder: Path, step: int) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        return None
+    return SummaryWriter(str(folder), purge_step=step + 1)
