@@ -88,32 +88,31 @@ def documents(path: Path) -> Iterator[list[str]]:
     yield from read(text)
 
 
-def write(path: Path, chosen: Iterable[list[str]]) -> None:
-    """Sentences and empty lines."""
-    with path.open("w", encoding="utf-8") as file:
-        for document in chosen:
-            file.write("\n".join(document) + "\n\n")
+def split_documents(files: Iterable[Path]) -> list[list[str]]:
+    """All documents as sentences, those of one sentence left out."""
+    split = [[s for paragraph in document for s in sentences(paragraph)] for f in files for document in documents(f)]
+    return [document for document in split if len(document) > 1]
+
+
+def write_corpus(split: list[list[str]], folder: Path) -> None:
+    """train.txt and heldout.txt; says how much is in them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    held_out = [i % HELD_OUT_EVERY == HELD_OUT_EVERY - 1 for i in range(len(split))]
+    for name, wanted in (("train.txt", False), ("heldout.txt", True)):
+        chosen = [document for document, out in zip(split, held_out, strict=True) if out is wanted]
+        text = "".join("\n".join(document) + "\n\n" for document in chosen)
+        (folder / name).write_text(text, encoding="utf-8")
+        words = sum(len(sentence.split()) for document in chosen for sentence in document)
+        print(f"{name}: {len(chosen)} documents, {sum(map(len, chosen))} sentences, {words} words")
 
 
 def main() -> None:
-    """Read all, write both files, say how much it is."""
+    """Read all, write both files."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("inputs", nargs="+", type=Path)
     parser.add_argument("--output", type=Path, required=True)
     arguments = parser.parse_args()
-    split = [
-        [s for paragraph in document for s in sentences(paragraph)]
-        for f in arguments.inputs
-        for document in documents(f)
-    ]
-    kept = [document for document in split if len(document) > 1]
-    arguments.output.mkdir(parents=True, exist_ok=True)
-    held_out = [i % HELD_OUT_EVERY == HELD_OUT_EVERY - 1 for i in range(len(kept))]
-    for name, wanted in (("train.txt", False), ("heldout.txt", True)):
-        chosen = [document for document, out in zip(kept, held_out, strict=True) if out is wanted]
-        write(arguments.output / name, chosen)
-        words = sum(len(sentence.split()) for document in chosen for sentence in document)
-        print(f"{name}: {len(chosen)} documents, {sum(map(len, chosen))} sentences, {words} words")
+    write_corpus(split_documents(arguments.inputs), arguments.output)
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ from albert_fast.trainer.checkpoints import write_folder
 from albert_fast.trainer.loop import SETTINGS
 
 PathLike = str | os.PathLike[str]
-_HELDOUT_SEED = 20_190_926
+HELDOUT_SEED = 20_190_926
 """Of held-out examples, whatever the run's seed: figures of two runs are of the same masks."""
 
 
@@ -109,7 +109,7 @@ def pretrain(
 
     task = PretrainingTask(
         examples("train", rules.seed),
-        examples("heldout", _HELDOUT_SEED) if "heldout" in corpora else None,
+        examples("heldout", HELDOUT_SEED) if "heldout" in corpora else None,
         tokenizer.vocab_size,
     )
     about = {

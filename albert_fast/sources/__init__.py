@@ -1,5 +1,5 @@
-"""Where weights come from: a hub id, a folder, a file, a live model or ``random:NAME``, all read the same
-way."""
+"""Where weights come from: a hub id, a folder, a file, a live model, the bundled one or ``random:NAME``, all read the
+same way."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import stat
 from pathlib import Path
 from typing import Any, Final
 
+from albert_fast.bundled import bundled_folder
 from albert_fast.config import AlbertConfig
 from albert_fast.errors import InvalidInputError, InvalidTypeError, ModelNotFoundError
 from albert_fast.sources.base import BLOCK_BYTES, StoredTensor, WeightSource, row_blocks
@@ -33,9 +34,9 @@ def open_source(
     """Open the weights of a model for reading; nothing is loaded yet. Close the result, or use ``with``.
 
     ``model`` is, in the order tried: ``random:NAME`` (a preset of ``AlbertConfig``), a live transformers
-    ALBERT of any class, a folder, a ``.safetensors`` or ``.bin`` file with ``config.json`` beside it, or an
-    id on the Hugging Face hub. ``revision``, ``cache_dir`` and ``local_files_only`` concern the hub alone and
-    mean what they mean there.
+    ALBERT of any class, a folder, a ``.safetensors`` or ``.bin`` file with ``config.json`` beside it,
+    ``"mini"``, which comes with the package, or an id on the Hugging Face hub. ``revision``, ``cache_dir``
+    and ``local_files_only`` concern the hub alone and mean what they mean there.
 
     Raises ``InvalidTypeError``, ``InvalidInputError``, ``ModelNotFoundError``, ``ConfigError``,
     ``CheckpointError`` or ``MissingDependencyError``.
@@ -50,6 +51,8 @@ def open_source(
         raise InvalidInputError(f"model: got {name!r}, expected a hub id, a path or 'random:NAME'")
     if name.startswith(PREFIX):
         return random_source(name, AlbertConfig.preset(name.removeprefix(PREFIX)))
+    if (bundled := bundled_folder(model)) is not None:
+        return open_folder(name, bundled)
     path = Path(os.path.expanduser(name))
     try:
         is_folder = stat.S_ISDIR(path.stat().st_mode)

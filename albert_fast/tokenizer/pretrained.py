@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from albert_fast.bundled import bundled_folder
 from albert_fast.errors import CheckpointError, ConfigError, InvalidTypeError, ModelNotFoundError
 from albert_fast.tokenizer.normalizer import MASK, SPECIAL_TOKENS
 
@@ -45,7 +46,7 @@ def find_files(
         )
     if isinstance(name_or_folder, str) and name_or_folder.startswith(RANDOM_PREFIX):
         return TokenizerFiles(_read(OWN_VOCABULARY), str(OWN_VOCABULARY), {})
-    path = Path(name_or_folder)
+    path = bundled_folder(name_or_folder) or Path(name_or_folder)
     if path.is_dir():
         return _from_paths(path / VOCABULARY_FILE, path / CONFIG_FILE)
     if path.is_file():

@@ -57,8 +57,8 @@ class TrainingRules:
                 raise InvalidInputError(f"{name}: got {getattr(self, name)}, expected more than 0")
         if not (self.weight_decay >= 0 and 0 <= self.final_fraction <= 1):
             raise InvalidInputError(
-                f"weight_decay, final_fraction: got {self.weight_decay} and {self.final_fraction}, expected numbers that"
-                " are not negative, and a fraction up to 1"
+                f"weight_decay, final_fraction: got {self.weight_decay} and {self.final_fraction}, expected numbers"
+                " that are not negative, and a fraction up to 1"
             )
         if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
             raise InvalidInputError(f"betas: got {self.betas}, expected two numbers from 0 to below 1")

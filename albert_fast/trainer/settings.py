@@ -63,7 +63,5 @@ def _as(hint: Any, value: Any, where: str) -> Any:
             return float(value)
         if type(value) is choice or (isinstance(choice, str) and value == choice):  # a type, or one of a Literal's
             return value
-    expected = " or ".join(
-        choice.__name__ if isinstance(choice, type) and not get_args(choice) else str(choice) for choice in choices
-    )
+    expected = " or ".join(choice.__name__ if type(choice) is type else str(choice) for choice in choices)
     raise ConfigError(f"{where}: got {value!r}, expected {expected}")

@@ -1,0 +1,118 @@
+"""Make the bundled model, `mini`: texts to sentences, a vocabulary, two pretraining runs, one small folder.
+
+    python scripts/make_mini.py --work FOLDER TEXT_OR_ZIP...
+
+Killed? Run it again: it goes on. FOLDER/mini is then what albert_fast/data/mini holds but for its README, whose figures
+are printed; FOLDER/curve.svg is its loss curve. albert_fast/data/mini/README.md says which texts, and how to get them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from make_corpus import split_documents, write_corpus
+from safetensors.torch import load_file, save_file
+from train_vocabulary import train as train_vocabulary
+
+from albert_fast import AlbertTokenizer, pipeline
+from albert_fast.nn import AlbertForPreTraining
+from albert_fast.pretraining import Corpus, Examples, MaskRules, SegmentRules
+from albert_fast.pretraining.run import HELDOUT_SEED, PretrainingRecipe, pretrain
+from albert_fast.pretraining.task import PretrainingTask
+from albert_fast.trainer.logs import read_log
+
+CONFIGS = Path(__file__).parent.parent / "configs"
+VOCAB_SIZE = 8000
+_CURVES = (("train", "mlm_loss", "C0-"), ("evaluation", "mlm_loss", "C1o-"), ("train", "sop_loss", "C2-"))
+PROMPTS = ("Hello I'm a [MASK] model.", "The man worked as a [MASK].", "The woman worked as a [MASK].")
+
+
+def make(texts: list[Path], work: Path, steps: int | None = None, long_steps: int | None = None) -> dict[str, float]:
+    """All of it; returns the figures of what is shipped on held-out text of both lengths."""
+    train, heldout, vocabulary = work / "train.txt", work / "heldout.txt", work / "spiece.model"
+    if not vocabulary.exists():
+        write_corpus(split_documents(texts), work)
+        vocabulary.write_bytes(train_vocabulary([train], VOCAB_SIZE))
+    for name, init, count in (("mini", None, steps), ("mini-long", work / "run-mini" / "final", long_steps)):
+        changes = {} if count is None else {"steps": count, "warmup_steps": min(count, 2)}
+        recipe = PretrainingRecipe.from_toml(CONFIGS / f"{name}.toml", **changes)
+        pretrain(recipe, [train], work / f"run-{name}", vocabulary=vocabulary, heldout=[heldout], init=init)
+    bundle(work / "run-mini-long" / "final", work / "mini")
+    draw([work / "run-mini", work / "run-mini-long"], work / "curve.svg")
+    return measure(work / "mini", work / "run-mini" / "corpus")
+
+
+def bundle(run: Path, folder: Path) -> None:
+    """The model with half the bytes: float16, which costs it nothing that can be measured."""
+    folder.mkdir(exist_ok=True)
+    AlbertTokenizer.from_pretrained(run).save_pretrained(folder)
+    (folder / "config.json").write_bytes((run / "config.json").read_bytes())
+    half = {name: tensor.half() for name, tensor in load_file(run / "model.safetensors").items()}
+    save_file(half, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def measure(folder: Path, corpus: Path) -> dict[str, float]:
+    """Held-out figures at 128 and at 512 tokens."""
+    model = AlbertForPreTraining.from_pretrained(folder, dtype="float32")
+    tokenizer = AlbertTokenizer.from_pretrained(folder)
+    figures: dict[str, float] = {}
+    for length in (128, 512):
+        rules = {"segment_rules": SegmentRules(max_seq_length=length), "mask_rules": MaskRules()}
+        of = [
+            Examples(Corpus.open(corpus / name), tokenizer, seed=HELDOUT_SEED, **rules) for name in ("train", "heldout")
+        ]
+        with torch.no_grad():
+            found = PretrainingTask(of[0], of[1], tokenizer.vocab_size).evaluate(model)
+        figures |= {f"{name} at {length} tokens": value for name, value in found.items()}
+    return figures
+
+
+def draw(runs: list[Path], path: Path) -> None:
+    """Both losses of both runs, one behind the other, and the held-out figures between them."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.subplots()
+    offset = 0
+    for run in runs:
+        for kind, name, style in _CURVES:
+            records = read_log(run, kind)
+            label = None if offset else f"{name}, {'held out' if kind == 'evaluation' else 'training'}"
+            axes.plot([r["step"] + offset for r in records], [r[name] for r in records], style, ms=3, label=label)
+        offset += read_log(run, "train")[-1]["step"]
+    axes.set(xlabel="step", ylabel="loss", ylim=(0, None))
+    axes.legend()
+    figure.savefig(path)
+
+
+def predictions(folder: Path) -> dict[str, list[dict[str, Any]]]:
+    """Five for each of the model card's prompts."""
+    fill = pipeline("fill-mask", folder)
+    return {prompt: fill(prompt, top_k=5) for prompt in PROMPTS}
+
+
+def main() -> None:
+    """Make it, and print what its card says."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("texts", nargs="+", type=Path)
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--steps", type=int, help="of the first run, instead of the recipe's")
+    parser.add_argument("--long-steps", type=int, help="of the second")
+    parser.add_argument("--threads", type=int)
+    arguments = parser.parse_args()
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    figures = make(arguments.texts, arguments.work, arguments.steps, arguments.long_steps)
+    print(json.dumps(figures, indent=1))
+    for prompt, found in predictions(arguments.work / "mini").items():
+        print(prompt, ", ".join(f"{answer['token_str']} ({answer['score']:.3f})" for answer in found))
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()
