@@ -31,23 +31,28 @@ PYBIND11_LAYER = "bindings"
 # Modules of albert_fast, lowest first; those of one rank do not know each other. Lazy imports count.
 PYTHON_LADDER = (
     {"_core", "errors", "numbers", "outputs"},
-    {"batching", "config", "cuda"},
+    {"batching", "bundled", "config", "cuda"},
     {"destination", "layout"},
     {"sources"},
     {"checkpoint", "tokenizer", "training"},
-    {"model", "nn", "pretraining", "reference"},
-    {"acceleration", "encoding", "verification"},
-    {"pipelines"},
+    {"model", "nn", "reference"},
+    {"acceleration", "encoding", "trainer", "verification"},
+    {"pipelines", "pretraining"},
+    {"finetuning"},
     {"cli"},
     {"__init__"},
 )
 TORCH_AT_TOP = (
     "albert_fast/acceleration.py",
+    "albert_fast/finetuning/",
     "albert_fast/nn/",
+    "albert_fast/pretraining/run.py",
+    "albert_fast/pretraining/task.py",
     "albert_fast/reference.py",
+    "albert_fast/trainer/",
     "albert_fast/training/",
 )  # files, and folders
-HEAVY = {"torch", "transformers", "huggingface_hub", "sentencepiece", "pyarrow", "tqdm"}
+HEAVY = {"torch", "transformers", "huggingface_hub", "sentencepiece", "pyarrow", "tqdm", "tensorflow"}
 
 LONGEST_FILE = 400
 IMPORT_SECONDS = 0.3

@@ -72,8 +72,10 @@ class Checkpoints:
             optimizer.load_state_dict(torch.load(folder / _STATE, weights_only=True))
             return json.loads((folder / _PROGRESS).read_text(encoding="utf-8"))
         except (OSError, ValueError, RuntimeError, KeyError, EOFError, pickle.UnpicklingError) as error:
+            # What torch says of a pickle is long, and advises to load it unsafely.
+            what = f"{_STATE} is damaged" if isinstance(error, pickle.UnpicklingError) else error
             raise CheckpointError(
-                f"{folder}: cannot be read ({error}); remove it to go on from the one before"
+                f"{folder}: cannot be read ({what}); remove it to go on from the one before"
             ) from error
 
     def _all(self) -> list[Path]:

@@ -167,7 +167,8 @@ class Trainer:
         """Means over the steps since the last one."""
         records, self._records = self._records, []
         means = {name: sum(record[name] for record in records) / len(records) for name in records[0]}
-        return {**means, "tokens_per_second": means["tokens"] / means.pop("seconds")}
+        means["tokens_per_second"] = means["tokens"] / means.pop("seconds")
+        return means
 
     @torch.no_grad()
     def _figures(self) -> dict[str, float]:

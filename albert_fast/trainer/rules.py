@@ -20,7 +20,7 @@ class TrainingRules:
     ``learning_rate`` in ``warmup_steps`` and falls in one to ``learning_rate * final_fraction`` at the end.
 
     ``activations``: what is kept for the backward pass (``TrainingPolicy.keep``): ``"all"`` is faster, ``"inputs"``
-    takes less memory. ``autocast``: the dtype of matrix products (``"bfloat16"``, ``"float16"``), None for the
+    takes less memory. ``autocast``: the dtype of matrix products (``"bfloat16"``), None for the
     parameters' own. ``log``, ``evaluate`` and ``save`` come every so many steps, and after the last one; ``keep`` is
     how many checkpoints stay.
     """
@@ -66,8 +66,8 @@ class TrainingRules:
             raise InvalidInputError(f"seed: got {self.seed}, expected 0 to {2**32 - 1}")
         if self.activations not in ("all", "inputs"):
             raise InvalidInputError(f"activations: got {self.activations!r}, expected 'all' or 'inputs'")
-        if self.autocast not in (None, "bfloat16", "float16"):
-            raise InvalidInputError(f"autocast: got {self.autocast!r}, expected 'bfloat16', 'float16' or nothing")
+        if self.autocast not in (None, "bfloat16"):
+            raise InvalidInputError(f"autocast: got {self.autocast!r}, expected 'bfloat16' or nothing")
 
     def rate(self, step: int) -> float:
         """The learning rate of step 0, 1, ...; of the step alone, so that a run that goes on needs no memory of it."""

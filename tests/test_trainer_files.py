@@ -1,0 +1,152 @@
+"""What a training run leaves: folders that are there whole or not at all, checkpoints, logs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from albert_fast.errors import CheckpointError, OutputError
+from albert_fast.trainer import Lamb
+from albert_fast.trainer.checkpoints import Checkpoints, write_folder
+from albert_fast.trainer.logs import Log, read_log
+
+# ---- folders and checkpoints -------------------------------------------------------------------------
+
+
+def files(folder: Path) -> dict[str, str]:
+    return {path.name: path.read_text() for path in folder.iterdir()}
+
+
+def writer(**texts: str) -> Callable[[Path], None]:
+    def write(folder: Path) -> None:
+        for name, text in texts.items():
+            (folder / name).write_text(text)
+
+    return write
+
+
+def test_a_folder_is_replaced_whole(tmp_path: Path) -> None:
+    write_folder(tmp_path / "model", writer(a="ab", b="ab"))
+    write_folder(tmp_path / "model", writer(b="bc", c="bc"))
+    assert files(tmp_path / "model") == {"b": "bc", "c": "bc"}
+    assert [path.name for path in tmp_path.iterdir()] == ["model"], "nothing is left beside it"
+
+
+def test_a_write_that_fails_leaves_the_old_folder(tmp_path: Path) -> None:
+    write_folder(tmp_path / "model", writer(a="old"))
+
+    def fail(folder: Path) -> None:
+        (folder / "a").write_text("new")
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(OutputError, match=r"output: cannot write .*model \(No space left on device\)"):
+        write_folder(tmp_path / "model", fail)
+    assert files(tmp_path / "model") == {"a": "old"}
+    write_folder(tmp_path / "model", writer(b="next"))
+    assert files(tmp_path / "model") == {"b": "next"}, "what was half there does not come back"
+
+
+def stepped(value: float) -> torch.optim.Optimizer:
+    parameter = nn.Parameter(torch.full((3,), float(value)))
+    optimizer = Lamb([parameter])
+    parameter.grad = torch.full((3,), float(value))
+    optimizer.step()
+    return optimizer
+
+
+def test_checkpoints_that_are_too_many_go(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path, keep=2)
+    assert checkpoints.newest() is None
+    for step in (8, 9, 10, 100):
+        checkpoints.save(step, stepped(step), {"step": step}, writer(model=""))
+    (tmp_path / "step-00000200.partial").mkdir()
+    (tmp_path / "step-00000300.old").mkdir()
+    assert sorted(path.name for path in tmp_path.iterdir() if path.suffix == "") == ["step-00000010", "step-00000100"]
+    newest = checkpoints.newest()
+    assert newest == tmp_path / "step-00000100"
+    optimizer = stepped(1)
+    assert checkpoints.restore(newest, optimizer) == {"step": 100}
+    [state] = optimizer.state_dict()["state"].values()
+    assert torch.equal(state["exp_avg"], stepped(100).state_dict()["state"][0]["exp_avg"])
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("optimizer.pt", b""),
+        ("optimizer.pt", b"not a checkpoint at all"),
+        ("optimizer.pt", None),
+        ("progress.json", b'{"step": 1'),
+        ("progress.json", b"\xff"),
+    ],
+)
+def test_a_damaged_checkpoint_is_named(tmp_path: Path, name: str, content: bytes | None) -> None:
+    checkpoints = Checkpoints(tmp_path, keep=1)
+    checkpoints.save(3, stepped(1), {"step": 3}, writer(model=""))
+    path = tmp_path / "step-00000003" / name
+    path.write_bytes(path.read_bytes()[:-100] if content is None else content)
+    with pytest.raises(
+        CheckpointError, match=r"step-00000003: cannot be read .*remove it to go on from the one before"
+    ):
+        checkpoints.restore(path.parent, stepped(1))
+
+
+def test_a_checkpoint_of_other_parameters_is_named(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path, keep=1)
+    checkpoints.save(3, stepped(1), {"step": 3}, writer(model=""))
+    with pytest.raises(CheckpointError, match="cannot be read"):
+        checkpoints.restore(tmp_path / "step-00000003", Lamb([nn.Parameter(torch.ones(2)) for _ in range(2)]))
+
+
+# ---- logs --------------------------------------------------------------------------------------------
+
+
+def write_log(folder: Path) -> None:
+    log = Log(folder, 0)
+    for step in (1, 2, 3):
+        log.write("train", step, {"loss": step / 3})
+    log.write("evaluation", 3, {"accuracy": 0.5})
+    log.close()
+
+
+def test_a_log_goes_on_behind_the_checkpoint(tmp_path: Path) -> None:
+    write_log(tmp_path)
+    with open(tmp_path / "log.jsonl", "a") as file:
+        file.write('{"kind": "train", "step": 2, "lo')  # killed here
+    log = Log(tmp_path, 2)
+    log.write("train", 3, {"loss": 9.0})
+    log.close()
+    assert read_log(tmp_path, "train") == [
+        {"kind": "train", "step": step, "loss": loss} for step, loss in ((1, 1 / 3), (2, 2 / 3), (3, 9.0))
+    ]
+    assert read_log(tmp_path, "evaluation") == [], "it is of a step that is made again"
+
+
+def test_tensorboard_has_the_records(tmp_path: Path) -> None:
+    events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    write_log(tmp_path)
+    board = events.EventAccumulator(str(tmp_path / "tensorboard"))
+    board.Reload()
+    assert [(event.step, event.value) for event in board.Scalars("train/loss")] == [
+        (step, pytest.approx(step / 3)) for step in (1, 2, 3)
+    ]
+    assert [event.value for event in board.Scalars("evaluation/accuracy")] == [0.5]
+
+
+def test_tensorboard_need_not_be_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    write_log(tmp_path)
+    assert [json.loads(line)["step"] for line in (tmp_path / "log.jsonl").read_text().splitlines()] == [1, 2, 3, 3]
+    assert not (tmp_path / "tensorboard").exists()
+
+
+def test_a_log_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match=r"output: cannot write .*log\.jsonl"):
+        Log(tmp_path / "file", 0)
