@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+
+from albert_fast.errors import MissingDependencyError
 
 if TYPE_CHECKING:
     from albert_fast.batching import RaggedBatch
@@ -120,3 +123,18 @@ def torch_destination(device: str) -> NumpyDestination:
 
     on_device = device == "cuda" and torch.cuda.is_available()
     return DeviceTorchDestination("cuda") if on_device else HostTorchDestination()
+
+
+def tensorflow_tensor(array: npt.NDArray[Any]) -> Any:
+    """An eager TensorFlow tensor of the array's shape and dtype, with memory of its own.
+
+    Raises:
+        MissingDependencyError: TensorFlow is not installed.
+    """
+    try:
+        tensorflow: Any = import_module("tensorflow")  # by name: it has no types, and mypy runs without it, too
+    except ImportError as error:
+        raise MissingDependencyError(
+            "return_tensors: got 'tf' but tensorflow is not installed; pip install 'albert_fast[tensorflow]'"
+        ) from error
+    return tensorflow.constant(array.copy())  # TensorFlow may keep the memory it is given

@@ -20,12 +20,16 @@ class OurTokenizer:
         self._ours = AlbertTokenizer.from_pretrained(folder, model_max_length=128)
 
     def __call__(self, text: Any, text_pair: Any = None, *, truncation: Any = None, **options: Any) -> BatchEncoding:
-        if isinstance(text, list):
+        if isinstance(text, list) and not options.get("is_split_into_words"):
             text = [tuple(item) if isinstance(item, list) else item for item in text]
         strategy = getattr(truncation, "value", truncation)
         single_without_tensors = "return_tensors" not in options
         encoded = self._ours(text, text_pair, truncation=strategy, **options)
-        return BatchEncoding(dict(encoded), prepend_batch_axis=False) if not single_without_tensors else encoded
+        if single_without_tensors:
+            return encoded
+        theirs = BatchEncoding(dict(encoded), prepend_batch_axis=False)
+        theirs.word_ids = encoded.word_ids  # a fast tokenizer's has them from the tokenizers library
+        return theirs
 
     def convert_tokens_to_string(self, tokens: list[str]) -> str:
         """As SentencePiece joins pieces."""

@@ -204,8 +204,56 @@ def test_token_classification_of_long_texts(make: Make, strategy: str) -> None:
     assert_equal(same(found), same(reference(text, **options)))
 
 
+WORDS = [
+    ["Hugging", "Face", "is", "", "based", "in", "New York", "."],
+    ["Wolfgang", "lives,", "they", " ", "say,", "in\u00a0", "Berlin!", "\u4e00\u4e01x"],
+    [],
+]
+
+
+@pytest.mark.filterwarnings("ignore:Tokenizer does not support real words")
+@pytest.mark.parametrize("strategy", ["none", "simple", "first", "average", "max"])
+def test_token_classification_of_words(make: Make, strategy: str) -> None:
+    folder, model = make("AlbertForTokenClassification", **ENTITIES)
+    ours, reference = albert_fast.pipeline("ner", folder), theirs("token-classification", folder, model)
+    same = without_spaces if strategy in ("first", "average", "max") else list
+    for delimiter in (None, "", "-", " | "):
+        options: dict[str, Any] = {"is_split_into_words": True, "delimiter": delimiter, "ignore_labels": []}
+        options["aggregation_strategy"] = strategy
+        found = ours(WORDS, **options)
+        for words in WORDS:  # transformers takes any list of lists for one text, and an empty one for none
+            expected = reference([words], **options) if words else [[]]
+            assert_equal(same(ours([words], **options)), same(expected))
+        assert found == [ours([words], **options)[0] for words in WORDS] == list(ours(iter(WORDS), **options))
+        assert_equal(same(ours(WORDS[0], **options)), same(reference(WORDS[0], **options)))
+        assert ours(tuple(WORDS[0]), **options) == ours(WORDS[0], **options) == found[:1]
+        assert ours(tuple(WORDS), **options) == found
+        joined = (" " if delimiter is None else delimiter).join(WORDS[0])
+        assert found[0][-1]["end"] == len(joined)
+    assert ours([], is_split_into_words=True) == []
+
+
+@pytest.mark.filterwarnings("ignore:Tokenizer does not support real words")
+@pytest.mark.parametrize("strategy", ["simple", "first"])
+def test_token_classification_of_many_words(make: Make, strategy: str) -> None:
+    folder, model = make("AlbertForTokenClassification", **ENTITIES)
+    ours, reference = albert_fast.pipeline("ner", folder), theirs("token-classification", folder, model)
+    words = " ".join(TEXTS * 6).split(" ")
+    options = {"aggregation_strategy": strategy, "stride": 16, "ignore_labels": [], "is_split_into_words": True}
+    [found] = ours(words, **options)
+    assert found[-1]["end"] == len(" ".join(words)), "the end of the text is read, too"
+    same = without_spaces if strategy == "first" else list
+    assert_equal(same(found), same(reference(words, **options)[0]))
+
+
 def test_token_classification_refuses(make: Make) -> None:
     ours = albert_fast.pipeline("ner", make("AlbertForTokenClassification", **ENTITIES)[0])
+    with pytest.raises(InvalidTypeError, match=r"inputs\[0\]: got str, expected a list of words, as is_split_into"):
+        ours("New York", is_split_into_words=True)
+    with pytest.raises(InvalidTypeError, match=r"inputs\[0\]\[1\]: got int, expected a string"):
+        ours(["New", 3], is_split_into_words=True)
+    with pytest.raises(InvalidTypeError, match="delimiter: got int, expected a string"):
+        ours(["New"], is_split_into_words=True, delimiter=3)
     with pytest.raises(InvalidInputError, match="aggregation_strategy: got 'best'"):
         ours(TEXTS[0], aggregation_strategy="best")
     with pytest.raises(InvalidInputError, match="stride: got one with aggregation_strategy='none'"):

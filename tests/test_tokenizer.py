@@ -167,9 +167,9 @@ def test_windows_cover_the_text_and_overlap_by_the_stride(strategy: str, stride:
         ),
         (
             ("a",),
-            {"return_tensors": "tf"},
+            {"return_tensors": "jax"},
             InvalidInputError,
-            "return_tensors: got 'tf', expected one of None",
+            "return_tensors: got 'jax', expected one of None, 'np', 'pt', 'tf'",
         ),
         (("a",), {"max_length": 1}, InvalidInputError, r"max_length: got 1, expected an integer in 2\.\.512"),
         (

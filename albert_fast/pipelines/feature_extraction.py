@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from albert_fast.destination import tensorflow_tensor
 from albert_fast.errors import InvalidInputError, MissingDependencyError
 from albert_fast.pipelines.base import Array, Pipeline
 
@@ -11,7 +12,7 @@ from albert_fast.pipelines.base import Array, Pipeline
 class FeatureExtractionPipeline(Pipeline):
     """``pipe("A text.")``: the last hidden states as nested lists, [1, S, H], special tokens included.
 
-    ``return_tensors``: ``"np"`` for NumPy, ``"pt"`` or True for torch. ``truncation=True`` (or
+    ``return_tensors``: ``"np"`` for NumPy, ``"pt"`` or True for torch, ``"tf"`` for TensorFlow. ``truncation=True`` (or
     ``tokenize_kwargs``) cuts texts that are too long. ``albert_fast.encode`` gives one vector a text.
     """
 
@@ -45,4 +46,6 @@ def _as(array: Array, kind: str | bool | None) -> Any:
                 f"return_tensors: got {kind!r}, which needs `pip install albert_fast[torch]`"
             ) from error
         return torch.from_numpy(array.copy())
-    raise InvalidInputError(f"return_tensors: got {kind!r}, expected None, 'np' or 'pt'")
+    if kind == "tf":
+        return tensorflow_tensor(array)
+    raise InvalidInputError(f"return_tensors: got {kind!r}, expected None, 'np', 'pt' or 'tf'")

@@ -11,14 +11,19 @@ from typing import Any, Literal, overload
 from albert_fast.errors import InvalidInputError, InvalidTypeError, OutputError
 from albert_fast.tokenizer.arguments import (
     Pair,
+    Partner,
     Text,
+    WordPair,
+    Words,
     as_choice,
     as_integer,
     as_list,
     as_padding,
     as_pair,
     as_pairs,
+    as_split_pairs,
     as_strategy,
+    as_words,
     check_text,
 )
 from albert_fast.tokenizer.assembly import Frame, Tokens, pad, stack
@@ -139,9 +144,11 @@ class AlbertTokenizer:
                 tokens.extend(self._vocabulary.encode(part))
         return tokens
 
-    def encode(self, text: str, text_pair: str | None = None, **options: Any) -> list[int]:
+    def encode(self, text: str | Words, text_pair: str | Words | None = None, **options: Any) -> list[int]:
         """Return the ids of one text or pair; the options are those of a call."""
-        if not isinstance(text, str):
+        if options.get("is_split_into_words"):
+            text = as_words(text, "text")
+        elif not isinstance(text, str):
             raise InvalidTypeError(f"text: got {type(text).__name__}, expected a string")
         ids: list[int] = self(text, text_pair, **options)["input_ids"]
         return ids
@@ -186,15 +193,16 @@ class AlbertTokenizer:
     def __call__(
         self,
         text: Text,
-        text_pair: str | Sequence[str] | None = None,
+        text_pair: Partner | None = None,
         *,
+        is_split_into_words: bool = False,
         add_special_tokens: bool = True,
         padding: bool | str = False,
         truncation: bool | str | None = None,
         max_length: int | None = None,
         stride: int = 0,
         padding_side: Literal["right", "left"] = "right",
-        return_tensors: Literal["np", "pt"] | None = None,
+        return_tensors: Literal["np", "pt", "tf"] | None = None,
         return_token_type_ids: bool = True,
         return_attention_mask: bool = True,
         return_special_tokens_mask: bool = False,
@@ -205,8 +213,11 @@ class AlbertTokenizer:
         """Encode a text, a pair, or a list of either, as model inputs.
 
         ``text`` with ``text_pair`` are strings or lists of the same length; a list of pairs may come in
-        ``text`` alone. One text gives flat lists, a list of texts or ``return_tensors`` gives rows (int64
-        ``[rows, length]``).
+        ``text`` alone. One text gives flat lists, a list of texts or ``return_tensors`` gives rows
+        ``[rows, length]``, int64 for "np" and "pt" (torch), int32 for "tf" (TensorFlow).
+
+        With ``is_split_into_words`` a list of words stands for each string: a word is tokenized on its own,
+        offsets count its characters, and ``word_ids`` of the result tells which word a token is from.
 
         ``truncation``: True or "longest_first", "only_first", "only_second", False or "do_not_truncate";
         None truncates if ``max_length`` is given and ``padding`` is off. ``padding``: True or "longest",
@@ -215,13 +226,14 @@ class AlbertTokenizer:
         ``return_overflowing_tokens`` makes a text that is too long several rows that overlap by ``stride``
         tokens, with ``overflow_to_sample_mapping`` telling whose.
 
-        Raises InvalidTypeError and InvalidInputError.
+        Raises InvalidTypeError, InvalidInputError, and MissingDependencyError for tensors without their library.
         """
-        pairs, single = as_pairs(text, text_pair)
+        pairs: Sequence[Pair] | Sequence[WordPair]
+        pairs, single = (as_split_pairs if is_split_into_words else as_pairs)(text, text_pair)
         pad_to = as_padding(padding)
         strategy = as_strategy(truncation, max_length, pad_to)
         side = as_choice(padding_side, "padding_side", ("right", "left"))
-        kind = as_choice(return_tensors, "return_tensors", (None, "np", "pt"))
+        kind = as_choice(return_tensors, "return_tensors", (None, "np", "pt", "tf"))
         overlap = as_integer(stride, "stride", 0) if return_overflowing_tokens else None
         frame = Frame(self.cls_token_id, self.sep_token_id, add_special_tokens)
         limit = self._check_max_length(max_length, pairs, frame)
@@ -231,7 +243,7 @@ class AlbertTokenizer:
         if pad_to != "do_not_pad":
             longest = max(map(len, columns["input_ids"]), default=0)
             pad(columns, limit if pad_to == "max_length" else longest, self.pad_token_id, side)
-        sequence_ids = columns.pop("sequence_ids")
+        sequence_ids, word_ids = columns.pop("sequence_ids"), columns.pop("word_ids")
         wanted = {
             "token_type_ids": return_token_type_ids,
             "attention_mask": return_attention_mask,
@@ -245,7 +257,7 @@ class AlbertTokenizer:
             result = as_arrays(result, kind)
         elif single and not return_overflowing_tokens:
             result = {name: rows[0] for name, rows in result.items()}
-        return BatchEncoding(result, sequence_ids)
+        return BatchEncoding(result, sequence_ids, word_ids if is_split_into_words else None)
 
     # ---- ids to tokens and text ------------------------------------------------------------------
 
@@ -335,16 +347,23 @@ class AlbertTokenizer:
                 (start + segment.start, end + segment.start)
                 for start, end in piece_spans(pieces, surface, aligned, self._vocabulary.vanishes)
             )
-        return Tokens(ids, spans)
+        return Tokens(ids, spans, [])
 
     def _encode_pairs(
-        self, pairs: list[Pair], num_threads: int | None, with_spans: bool
+        self, pairs: Sequence[Pair] | Sequence[WordPair], num_threads: int | None, with_spans: bool
     ) -> list[tuple[Tokens, Tokens | None]]:
         flat = [text for pair in pairs for text in pair if text is not None]
+        strings = [string for text in flat for string in ([text] if isinstance(text, str) else text)]
         if with_spans:
-            tokens = iter([self._tokens_with_spans(text) for text in flat])
+            encoded = iter([self._tokens_with_spans(string) for string in strings])
         else:
-            tokens = iter([Tokens(ids, []) for ids in self._ids(flat, num_threads)])
+            encoded = iter([Tokens(ids, [], []) for ids in self._ids(strings, num_threads)])
+        tokens = iter(
+            [
+                next(encoded) if isinstance(text, str) else Tokens.of_words([next(encoded) for _ in text])
+                for text in flat
+            ]
+        )
         return [(next(tokens), None if second is None else next(tokens)) for _, second in pairs]
 
     def _keep(
@@ -365,7 +384,9 @@ class AlbertTokenizer:
         first, second = kept_lengths(first, second, budget, strategy, where)
         return [Kept(range(first), None if second is None else range(second))]
 
-    def _check_max_length(self, max_length: int | None, pairs: list[Pair], frame: Frame) -> int:
+    def _check_max_length(
+        self, max_length: int | None, pairs: Sequence[Pair] | Sequence[WordPair], frame: Frame
+    ) -> int:
         if max_length is None:
             return self.model_max_length
         lowest = max(1, frame.count(any(second is not None for _, second in pairs)))

@@ -10,8 +10,11 @@ from typing import Any, Literal, TypeVar
 from albert_fast.errors import InvalidInputError, InvalidTypeError
 from albert_fast.tokenizer.truncation import STRATEGIES, Strategy
 
-Text = str | Sequence[str] | Sequence[tuple[str, str]]
+Words = Sequence[str]
+Text = str | Sequence[str] | Sequence[tuple[str, str]] | Sequence[Words] | Sequence[tuple[Words, Words]]
+Partner = str | Sequence[str] | Sequence[Words]
 Pair = tuple[str, str | None]
+WordPair = tuple[list[str], list[str] | None]
 Padding = Literal["do_not_pad", "longest", "max_length"]
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -40,11 +43,21 @@ def as_pair(value: object, where: str) -> Pair:
     return check_text(value[0], f"{where}[0]"), check_text(value[1], f"{where}[1]")
 
 
-def as_list(value: object, where: str) -> list[object]:
+def _is_sequence(value: object) -> bool:
+    return not isinstance(value, (str, bytes, dict)) and hasattr(value, "__len__") and hasattr(value, "__iter__")
+
+
+def as_list(value: Any, where: str, expected: str = "a string or a sequence of strings") -> list[object]:
     """Return the elements of a list, an array of strings or another sequence; a string is not one."""
-    if isinstance(value, (str, bytes, dict)) or not (hasattr(value, "__len__") and hasattr(value, "__iter__")):
-        raise InvalidTypeError(f"{where}: got {type(value).__name__}, expected a string or a sequence of strings")
+    if not _is_sequence(value):
+        raise InvalidTypeError(f"{where}: got {type(value).__name__}, expected {expected}")
     return list(value)
+
+
+def as_words(value: object, where: str) -> list[str]:
+    """Return the words of a text that was split into them."""
+    words = as_list(value, where, "a list of words, as is_split_into_words is set")
+    return [check_text(word, f"{where}[{i}]") for i, word in enumerate(words)]
 
 
 def as_pairs(text: object, text_pair: object) -> tuple[list[Pair], bool]:
@@ -57,13 +70,41 @@ def as_pairs(text: object, text_pair: object) -> tuple[list[Pair], bool]:
     texts = as_list(text, "text")
     if text_pair is None:
         return [as_pair(value, f"text[{i}]") for i, value in enumerate(texts)], False
-    seconds = as_list(text_pair, "text_pair")
-    if len(seconds) != len(texts):
-        raise InvalidInputError(f"text_pair: got {len(seconds)} texts, expected {len(texts)} as in text")
+    seconds = _as_partners(text_pair, len(texts))
     return [
         (check_text(a, f"text[{i}]"), check_text(b, f"text_pair[{i}]"))
         for i, (a, b) in enumerate(zip(texts, seconds, strict=True))
     ], False
+
+
+def as_split_pairs(text: object, text_pair: object) -> tuple[list[WordPair], bool]:
+    """``as_pairs`` of texts that were split into words: a list whose first element is no list is one text."""
+    texts = as_list(text, "text", "a list of words, as is_split_into_words is set")
+    if not (texts and _is_sequence(texts[0])):
+        return [(as_words(texts, "text"), None if text_pair is None else as_words(text_pair, "text_pair"))], True
+    if text_pair is None:
+        return [_as_word_pair(value, f"text[{i}]") for i, value in enumerate(texts)], False
+    seconds = _as_partners(text_pair, len(texts))
+    return [
+        (as_words(a, f"text[{i}]"), as_words(b, f"text_pair[{i}]"))
+        for i, (a, b) in enumerate(zip(texts, seconds, strict=True))
+    ], False
+
+
+def _as_word_pair(value: object, where: str) -> WordPair:
+    parts = as_list(value, where, "a list of words or a pair of them, as is_split_into_words is set")
+    if not (parts and _is_sequence(parts[0])):
+        return as_words(parts, where), None
+    if len(parts) != 2:
+        raise InvalidInputError(f"{where}: got {len(parts)} lists, expected a list of words or a pair of them")
+    return as_words(parts[0], f"{where}[0]"), as_words(parts[1], f"{where}[1]")
+
+
+def _as_partners(text_pair: object, count: int) -> list[object]:
+    partners = as_list(text_pair, "text_pair")
+    if len(partners) != count:
+        raise InvalidInputError(f"text_pair: got {len(partners)} texts, expected {count} as in text")
+    return partners
 
 
 def as_integer(value: object, where: str, lowest: int, highest: int | None = None) -> int:

@@ -19,16 +19,29 @@ _FILL: dict[str, object] = {
     "special_tokens_mask": 1,
     "offset_mapping": (0, 0),
     "sequence_ids": None,
+    "word_ids": None,
 }
 
 _T = TypeVar("_T")
 
 
 class Tokens(NamedTuple):
-    """The tokens of one text, without special ones; ``spans`` is empty if they were not asked for."""
+    """The tokens of one text, without special ones; ``spans`` is empty if they were not asked for, ``words`` (the
+    index of each token's word) if the text was not split into words.
+    """
 
     ids: list[int]
     spans: list[Span]
+    words: list[int | None]
+
+    @classmethod
+    def of_words(cls, parts: list[Tokens]) -> Tokens:
+        """Join the tokens of a text's words; spans keep counting the characters of their own word."""
+        return cls(
+            [i for part in parts for i in part.ids],
+            [span for part in parts for span in part.spans],
+            [index for index, part in enumerate(parts) for _ in part.ids],
+        )
 
 
 @dataclass(frozen=True)
@@ -56,12 +69,13 @@ class Frame:
     def row(self, first: Tokens, second: Tokens | None, kept: Kept) -> dict[str, list[Any]]:
         """Return every column for the tokens that are kept."""
         part = slice(kept.first.start, kept.first.stop)
-        ids, spans, n, m = first.ids[part], first.spans[part], len(kept.first), None
+        ids, spans, words, n, m = first.ids[part], first.spans[part], first.words[part], len(kept.first), None
         second_ids: list[int] | None = None
         second_spans: list[Span] | None = None
+        second_words: list[int | None] | None = None
         if second is not None and kept.second is not None:
             part, m = slice(kept.second.start, kept.second.stop), len(kept.second)
-            second_ids, second_spans = second.ids[part], second.spans[part]
+            second_ids, second_spans, second_words = second.ids[part], second.spans[part], second.words[part]
         text_of: list[int | None] = [0] * n
         partner_of: list[int | None] | None = None if m is None else [1] * m
         return {
@@ -71,6 +85,7 @@ class Frame:
             "special_tokens_mask": self._around([0] * n, None if m is None else [0] * m, 1, 1),
             "offset_mapping": self._around(spans, second_spans, (0, 0), (0, 0)),
             "sequence_ids": self._around(text_of, partner_of, None, None),
+            "word_ids": self._around(words, second_words, None, None),
         }
 
     def _around(self, first: list[_T], second: list[_T] | None, opening: _T, closing: _T) -> list[_T]:
