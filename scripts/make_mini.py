@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 from pathlib import Path
 from typing import Any
@@ -17,17 +18,30 @@ from typing import Any
 import torch
 from make_corpus import split_documents, write_corpus
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 from train_vocabulary import train as train_vocabulary
 
 from albert_fast import AlbertTokenizer, pipeline
-from albert_fast.nn import AlbertForPreTraining
+from albert_fast.nn import AlbertConfig, AlbertForPreTraining
 from albert_fast.pretraining import Corpus, Examples, MaskRules, SegmentRules
 from albert_fast.pretraining.run import HELDOUT_SEED, PretrainingRecipe, pretrain
 from albert_fast.pretraining.task import PretrainingTask
+from albert_fast.trainer.checkpoints import write_folder
 from albert_fast.trainer.logs import read_log
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 VOCAB_SIZE = 8000
+SHAPE: dict[str, Any] = {
+    "embedding_size": 128,
+    "hidden_size": 256,
+    "intermediate_size": 1024,
+    "num_attention_heads": 4,
+    "num_hidden_layers": 2,
+    "max_position_embeddings": 512,
+    "initializer_range": 0.04,
+}
+OFFSETS = (-1, 1, -2, 2)
+GAIN = 1.6  # seven tenths of a head's attention are then where it looks
 _CURVES = (("train", "mlm_loss", "C0-"), ("evaluation", "mlm_loss", "C1o-"), ("train", "sop_loss", "C2-"))
 PROMPTS = ("Hello I'm a [MASK] model.", "The man worked as a [MASK].", "The woman worked as a [MASK].")
 
@@ -38,13 +52,56 @@ def make(texts: list[Path], work: Path, steps: int | None = None, long_steps: in
     if not vocabulary.exists():
         write_corpus(split_documents(texts), work)
         vocabulary.write_bytes(train_vocabulary([train], VOCAB_SIZE))
-    for name, init, count in (("mini", None, steps), ("mini-long", work / "run-mini" / "final", long_steps)):
+    if not (work / "start").exists():
+        write_folder(work / "start", lambda folder: start(AlbertTokenizer.from_pretrained(vocabulary), folder))
+    for name, init, count in (("mini", work / "start", steps), ("mini-long", work / "run-mini" / "final", long_steps)):
         changes = {} if count is None else {"steps": count, "warmup_steps": min(count, 2)}
         recipe = PretrainingRecipe.from_toml(CONFIGS / f"{name}.toml", **changes)
         pretrain(recipe, [train], work / f"run-{name}", vocabulary=vocabulary, heldout=[heldout], init=init)
     bundle(work / "run-mini-long" / "final", work / "mini")
     draw([work / "run-mini", work / "run-mini-long"], work / "curve.svg")
     return measure(work / "mini", work / "run-mini" / "corpus")
+
+
+@torch.no_grad()
+def start(tokenizer: AlbertTokenizer, folder: Path) -> None:
+    """Random weights, but positions are sines and the four heads look at neighbours 1 and 2 tokens away.
+
+    Left to itself, so small a model finds out that words have neighbours only after more text than two cores read in
+    an hour. A head's query is its token's position turned by the offset, its key the position itself, so that their
+    product is largest where they are the offset apart: sum over f of cos(f (i + offset - j)).
+    """
+    torch.manual_seed(0)
+    model = AlbertForPreTraining(AlbertConfig(vocab_size=tokenizer.vocab_size, **SHAPE))
+    width, hidden = SHAPE["embedding_size"], SHAPE["hidden_size"]
+    pairs = hidden // len(OFFSETS) // 2
+    # Frequencies of the first pairs, which heads see, fill 0 to pi, so that no two distances look alike; the others
+    # are low, for where in a text a token is.
+    high, low = torch.rand(pairs), torch.exp(-torch.rand(width // 2 - pairs) * math.log(500.0))
+    frequencies = math.pi * torch.cat([high, low])
+    angles = torch.arange(float(SHAPE["max_position_embeddings"]))[:, None] * frequencies
+    waves = torch.stack([angles.cos(), angles.sin()], dim=-1).flatten(1)
+    embeddings, encoder = model.albert.embeddings, model.albert.encoder
+    embeddings.position_embeddings.weight.copy_(waves * SHAPE["initializer_range"] * math.sqrt(2.0))  # of words' length
+    mapping = torch.linalg.qr(torch.randn(hidden, width))[0]
+    encoder.embedding_hidden_mapping_in.weight.copy_(mapping)
+    attention = encoder.albert_layer_groups[0].albert_layers[0].attention
+    seen = mapping.T[: 2 * pairs]  # [2 * pairs, H], from a hidden state to its position's first pairs
+    for offset, query, key in zip(
+        OFFSETS, attention.query.weight.split(2 * pairs), attention.key.weight.split(2 * pairs), strict=True
+    ):
+        turn = torch.block_diag(*(rotation(offset * float(frequency)) for frequency in frequencies[:pairs]))
+        query.copy_(GAIN * (turn @ seen))
+        key.copy_(GAIN * seen)
+    for layer in (attention.value, attention.dense):
+        layer.weight.normal_(0.0, hidden**-0.5)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+def rotation(angle: float) -> Tensor:
+    """[2, 2]."""
+    return torch.tensor([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
 
 
 def bundle(run: Path, folder: Path) -> None:
