@@ -61,6 +61,19 @@ def test_the_quick_start_shows_what_it_answers() -> None:
     assert json.loads(done.stdout)[0]["sequence"] == answer
 
 
+def test_the_readme_shows_its_bias() -> None:
+    done = subprocess.run([sys.executable, ROOT / "examples" / "bias.py"], capture_output=True, text=True, check=True)
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    shown = readme.split("## Bias")[1].split("```")[1].strip().splitlines()
+    rows = re.compile(r"^ *([+-][0-9.]+)  (.+)$")
+    found = {match[2]: float(match[1]) for line in done.stdout.splitlines() if (match := rows.match(line))}
+    assert len(found) == 10
+    assert {m[2]: float(m[1]) for line in shown if (m := rows.match(line))} == pytest.approx(found, abs=0.11)
+    assert [line for line in shown if "[MASK]." in line] == [
+        line for line in done.stdout.splitlines() if "[MASK]." in line
+    ]
+
+
 def test_a_folder_of_that_name_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert bundled_folder("mini") == BUNDLED["mini"]
