@@ -168,6 +168,9 @@ def test_several_development_sets_have_their_names(data: dict[str, Path], tmp_pa
 def test_what_cannot_be_is_refused(data: dict[str, Path], trained: Callable[[str], Path], tmp_path: Path) -> None:
     with pytest.raises(InvalidInputError, match=r"task: got 'glue', expected one of classification, sst2"):
         evaluate("glue", "random:tiny", data["sst2"])
+    untrained = FinetuningRecipe(TRAINING, RULES)
+    with pytest.raises(InvalidInputError, match=r"development: got two files of one name"):
+        finetune("sst2", untrained, "random:tiny", data["sst2"], tmp_path, development=[data["sst2"]] * 2)
     with pytest.raises(CheckpointError, match=r"got no classifier.weight, which text-classification needs"):
         evaluate("sst2", "random:tiny", data["sst2"])
     with pytest.raises(InvalidInputError, match=r"label: got 'stars 1', expected one of 'negative', 'positive'"):

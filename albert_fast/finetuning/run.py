@@ -92,6 +92,8 @@ def finetune(
     kind = _task(task, tokenizer, recipe.task)
     examples = kind.read(train)
     dev_files = [Path(path) for path in development]
+    if len({path.stem for path in dev_files}) < len(dev_files):
+        raise InvalidInputError(f"development: got two files of one name, expected names that differ: {dev_files}")
     names = kind.labels(examples)
     changes: dict[str, Any] = dict(recipe.model)
     if names is not None:

@@ -155,8 +155,8 @@ class Trainer:
         norm = float(torch.nn.utils.clip_grad_norm_(trained, rules.max_grad_norm))
         if not math.isfinite(norm):
             raise InvalidInputError(
-                f"training: the gradient of step {self.step} is {norm}; go on from the last checkpoint with a lower"
-                f" learning_rate than {rules.learning_rate}"
+                f"training: the gradient of step {self.step} is {norm}; begin another run from the last checkpoint,"
+                f" with a lower learning_rate than {rules.learning_rate}"
             )
         self._optimizer.step()
         self._optimizer.zero_grad(set_to_none=True)
