@@ -141,6 +141,7 @@ def test_an_encoding_keeps_its_words() -> None:
         (([[["a"], ["b"], ["c"]]],), InvalidInputError, r"text\[0\]: got 3 lists, expected a list of words or a pair"),
         (([[["a"], "b"]],), InvalidTypeError, r"text\[0\]\[1\]: got str, expected a list of words"),
         (([["the"]], ["war"]), InvalidTypeError, r"text_pair\[0\]: got str, expected a list of words"),
+        (([["the"]], "war"), InvalidTypeError, "text_pair: got str, expected a list of lists of words, as text is one"),
         (([["the"]], [["war"], []]), InvalidInputError, "text_pair: got 2 texts, expected 1 as in text"),
     ],
 )

@@ -70,7 +70,7 @@ def as_pairs(text: object, text_pair: object) -> tuple[list[Pair], bool]:
     texts = as_list(text, "text")
     if text_pair is None:
         return [as_pair(value, f"text[{i}]") for i, value in enumerate(texts)], False
-    seconds = _as_partners(text_pair, len(texts))
+    seconds = _as_partners(text_pair, len(texts), "a sequence of strings, as text is one")
     return [
         (check_text(a, f"text[{i}]"), check_text(b, f"text_pair[{i}]"))
         for i, (a, b) in enumerate(zip(texts, seconds, strict=True))
@@ -84,7 +84,7 @@ def as_split_pairs(text: object, text_pair: object) -> tuple[list[WordPair], boo
         return [(as_words(texts, "text"), None if text_pair is None else as_words(text_pair, "text_pair"))], True
     if text_pair is None:
         return [_as_word_pair(value, f"text[{i}]") for i, value in enumerate(texts)], False
-    seconds = _as_partners(text_pair, len(texts))
+    seconds = _as_partners(text_pair, len(texts), "a list of lists of words, as text is one")
     return [
         (as_words(a, f"text[{i}]"), as_words(b, f"text_pair[{i}]"))
         for i, (a, b) in enumerate(zip(texts, seconds, strict=True))
@@ -100,8 +100,8 @@ def _as_word_pair(value: object, where: str) -> WordPair:
     return as_words(parts[0], f"{where}[0]"), as_words(parts[1], f"{where}[1]")
 
 
-def _as_partners(text_pair: object, count: int) -> list[object]:
-    partners = as_list(text_pair, "text_pair")
+def _as_partners(text_pair: object, count: int, expected: str) -> list[object]:
+    partners = as_list(text_pair, "text_pair", expected)
     if len(partners) != count:
         raise InvalidInputError(f"text_pair: got {len(partners)} texts, expected {count} as in text")
     return partners
