@@ -145,6 +145,21 @@ def test_most_is_best_behind_a_minus(tmp_path: Path) -> None:
     assert_same(saved(tmp_path / "best"), task.models[1])
 
 
+def test_a_resumed_run_remembers_its_best(tmp_path: Path) -> None:
+    def figures() -> Iterator[float]:
+        yield from (2.0, 1.0)
+        raise KeyboardInterrupt
+
+    task, rules = Toy(), TrainingRules(steps=3, batch_size=2, evaluate_every=1, save_every=1)
+    task.figures = figures()
+    with pytest.raises(KeyboardInterrupt):
+        Trainer(model(), task, rules, tmp_path).run(False)
+    resumed = Trainer(model(), Toy(1.5), rules, tmp_path)
+    assert resumed.resumed_at == 2
+    assert resumed.run(False) == {"loss": 1.5, "other": 1.0}
+    assert_same(saved(tmp_path / "best"), task.models[1])
+
+
 def test_other_settings_are_refused(tmp_path: Path) -> None:
     rules, about = TrainingRules(steps=2, batch_size=2), {"data": {"train": ["a.txt", 3]}}
     Trainer(model(), Toy(), rules, tmp_path, about=about)

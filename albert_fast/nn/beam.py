@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from albert_fast.config import AlbertConfig as Shape
 from albert_fast.errors import InvalidInputError
 from albert_fast.nn.layers import linear
-from albert_fast.nn.losses import position_loss
+from albert_fast.nn.losses import span_loss
 from albert_fast.nn.model import AlbertModel
 from albert_fast.nn.outputs import BeamQuestionAnsweringOutput
 from albert_fast.nn.pretrained import AlbertPreTrainedModel
@@ -91,6 +91,7 @@ class AlbertForBeamQuestionAnswering(AlbertPreTrainedModel):
         start_positions: Tensor | None = None,
         end_positions: Tensor | None = None,
         is_impossible: Tensor | None = None,
+        cls_index: Tensor | None = None,
         p_mask: Tensor | None = None,
         *,
         output_attentions: bool | None = None,
@@ -98,49 +99,55 @@ class AlbertForBeamQuestionAnswering(AlbertPreTrainedModel):
         return_dict: bool | None = None,
     ) -> Any:
         """As ``AlbertModel.forward``; positions [B] of the first and last token of the answer, of [CLS] (0) where there
-        is none; ``is_impossible`` [B], 1 where there is none; ``p_mask`` [B, S], nonzero where no answer may begin or
-        end, as it never may at padding.
+        is none, S or more where it was cut off; ``is_impossible`` [B], 1 where there is none; ``cls_index`` [B], where
+        [CLS] is, 0 if it is not given; ``p_mask`` [B, S], nonzero where no answer may begin or end, as it never may at
+        padding.
 
         Returns:
             ``loss`` if there are both positions: the mean of those of start and end, and half that of the class if
             there is ``is_impossible``. Otherwise the likeliest starts, n = start_n_top, and m = end_n_top ends for
             each: ``start_top_log_probs`` and ``start_top_index`` [B, n], ``end_top_log_probs`` and ``end_top_index``
-            [B, n, m]; ``cls_logits`` [B], above 0 where there is no answer. With few tokens n and m are at most S.
+            [B, m * n], the j-th end of the i-th start at j * n + i, as transformers has them; ``cls_logits`` [B],
+            above 0 where there is no answer. With few tokens n and m are at most S. And ``hidden_states`` if they are
+            asked for.
+
+        Raises:
+            InvalidInputError: an argument of another shape, or a ``cls_index`` outside 0..S-1.
         """
         inputs = (input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds)
         encoded = self._encode(inputs, output_attentions, output_hidden_states)
         hidden = encoded.last_hidden_state
-        masked = hidden.new_zeros(hidden.shape[:2], dtype=torch.bool)
-        for mask in (None if attention_mask is None else attention_mask == 0, p_mask):
-            masked = masked if mask is None else masked | (mask != 0)
+        masked = _masked(hidden, attention_mask, p_mask)
+        cls = _states_at_cls(hidden, cls_index)
         if start_positions is not None and end_positions is not None:
-            loss = self._loss(hidden, masked, start_positions.reshape(-1), end_positions, is_impossible)
-            output = BeamQuestionAnsweringOutput(loss=loss, hidden_states=encoded.hidden_states)
+            starts = _one_each("start_positions", start_positions, len(hidden))
+            ends = _one_each("end_positions", end_positions, len(hidden))
+            found = {"loss": self._loss(hidden, cls, masked, starts, ends, is_impossible)}
         else:
-            output = BeamQuestionAnsweringOutput(**self._beam(hidden, masked), hidden_states=encoded.hidden_states)
-        return self._output(output, return_dict)
+            found = self._beam(hidden, cls, masked)
+        return self._output(BeamQuestionAnsweringOutput(**found, hidden_states=encoded.hidden_states), return_dict)
 
     def _count(self, name: str) -> int:
         """A setting, which ``config.json`` then has."""
         count: int = self.config.__dict__.setdefault(name, 5)
-        if not isinstance(count, int) or count < 1:
+        if isinstance(count, bool) or not isinstance(count, int) or count < 1:
             raise InvalidInputError(f"config.{name}: got {count!r}, expected an integer of at least 1")
         return count
 
     def _loss(
-        self, hidden: Tensor, masked: Tensor, starts: Tensor, ends: Tensor, is_impossible: Tensor | None
+        self, hidden: Tensor, cls: Tensor, masked: Tensor, starts: Tensor, ends: Tensor, is_impossible: Tensor | None
     ) -> Tensor:
         start_states = hidden[torch.arange(len(hidden), device=hidden.device), starts.clamp(0, hidden.shape[1] - 1)]
         start_logits = _without(self.start_logits(hidden), masked)
         end_logits = _without(self.end_logits(hidden, start_states[:, None]), masked)
-        loss = (position_loss(start_logits, starts) + position_loss(end_logits, ends)) / 2
+        loss = span_loss(start_logits, end_logits, starts, ends)
         if is_impossible is not None:
-            logits = self.answer_class(start_states, hidden[:, 0])
-            labels = is_impossible.reshape(-1).to(logits.dtype)
+            logits = self.answer_class(start_states, cls)
+            labels = _one_each("is_impossible", is_impossible, len(hidden)).to(logits.dtype)
             loss = loss + _CLASS_LOSS * F.binary_cross_entropy_with_logits(logits, labels)
         return loss
 
-    def _beam(self, hidden: Tensor, masked: Tensor) -> dict[str, Tensor]:
+    def _beam(self, hidden: Tensor, cls: Tensor, masked: Tensor) -> dict[str, Tensor]:
         batch, length = masked.shape
         log_probs = _without(self.start_logits(hidden), masked).log_softmax(-1)
         start_top, start_index = log_probs.topk(min(self.start_n_top, length), dim=-1)  # [B, n]
@@ -152,10 +159,42 @@ class AlbertForBeamQuestionAnswering(AlbertPreTrainedModel):
         return {
             "start_top_log_probs": start_top,
             "start_top_index": start_index,
-            "end_top_log_probs": end_top,
-            "end_top_index": end_index,
-            "cls_logits": self.answer_class(summary, hidden[:, 0]),
+            "end_top_log_probs": end_top.mT.flatten(1),
+            "end_top_index": end_index.mT.flatten(1),
+            "cls_logits": self.answer_class(summary, cls),
         }
+
+
+def _one_each(name: str, values: Tensor, batch: int) -> Tensor:
+    """[B] or [B, 1] -> [B]."""
+    if values.numel() != batch:
+        raise InvalidInputError(f"{name}: got {list(values.shape)}, expected [{batch}], a number for each text")
+    return values.reshape(-1)
+
+
+def _masked(hidden: Tensor, attention_mask: Tensor | None, p_mask: Tensor | None) -> Tensor:
+    """[B, S], true where no answer may be."""
+    masked = hidden.new_zeros(hidden.shape[:2], dtype=torch.bool)
+    if attention_mask is not None:
+        masked = masked | (attention_mask == 0)
+    if p_mask is None:
+        return masked
+    if p_mask.shape != masked.shape:
+        raise InvalidInputError(
+            f"p_mask: got {list(p_mask.shape)}, expected {list(masked.shape)}, as the hidden states"
+        )
+    return masked | (p_mask != 0)
+
+
+def _states_at_cls(hidden: Tensor, cls_index: Tensor | None) -> Tensor:
+    """[B, S, H] -> [B, H]."""
+    if cls_index is None:
+        return hidden[:, 0]
+    batch, length = hidden.shape[:2]
+    places = _one_each("cls_index", cls_index, batch)
+    if bool(((places < 0) | (places >= length)).any()):
+        raise InvalidInputError(f"cls_index: got {places.tolist()}, expected places from 0 to {length - 1}")
+    return hidden[torch.arange(batch, device=hidden.device), places]
 
 
 def _without(logits: Tensor, masked: Tensor) -> Tensor:

@@ -136,8 +136,8 @@ class QuestionAnsweringOutput(ModelOutput):
 
 
 class BeamQuestionAnsweringOutput(ModelOutput):
-    """loss []; start_top_log_probs and start_top_index [B, n]; end_top_log_probs and end_top_index [B, n, m];
-    cls_logits [B]; hidden_states."""
+    """loss []; start_top_log_probs and start_top_index [B, n]; end_top_log_probs and end_top_index [B, m * n],
+    the j-th end of the i-th start at j * n + i; cls_logits [B]; hidden_states."""
 
     fields = (
         "loss",

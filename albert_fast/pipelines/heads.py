@@ -33,35 +33,26 @@ class Head:
         return products
 
     @classmethod
-    def of(cls, model: Model, name: str, task: str, *, states: int = 1, has_bias: bool = True) -> Head:
-        """The layer ``name`` of the model's checkpoint, on so many hidden states side by side.
+    def of(
+        cls,
+        model: Model,
+        name: str,
+        task: str,
+        *,
+        labels: int | None = None,
+        states: int = 1,
+        has_bias: bool = True,
+    ) -> Head:
+        """The layer ``name`` of the model's checkpoint, to ``labels`` numbers (any if None), on so many hidden states
+        side by side.
 
         Raises ``CheckpointError`` if that has none, or one that does not fit: the model was not fine-tuned for the
         task, and a random layer would answer anyway.
         """
-        width = states * model.config.hidden_size
-        with model.open_source() as source:
-            tensors: dict[str, Array] = {}
-            for kind, dimensions in (("weight", 2), ("bias", 1))[: 1 + has_bias]:
-                stored = f"{name}.{kind}"
-                if stored not in source.unused_tensors:
-                    raise CheckpointError(
-                        f"model {model.name}: got no {stored}, which {task} needs; expected a checkpoint fine-tuned"
-                        f" for it (its other tensors: {', '.join(source.unused_tensors) or 'none'})"
-                    )
-                shape = source.shape(stored)
-                if len(shape) != dimensions or (kind == "weight" and shape[1] != width):
-                    raise CheckpointError(
-                        f"model {model.name}: got {stored} of shape {list(shape)}, expected [labels, {width}]"
-                    )
-                tensors[kind] = source.rows(stored, 0, shape[0]).astype(np.float64).reshape(shape)
-        tensors.setdefault("bias", np.zeros(len(tensors["weight"])))
-        if len(tensors["weight"]) != len(tensors["bias"]):
-            raise CheckpointError(
-                f"model {model.name}: got {len(tensors['bias'])} numbers in {name}.bias,"
-                f" expected {len(tensors['weight'])}"
-            )
-        return cls(tensors["weight"], tensors["bias"])
+        weight = tensor_of(model, f"{name}.weight", task, (labels, states * model.config.hidden_size))
+        if not has_bias:
+            return cls(weight, np.zeros(len(weight)))
+        return cls(weight, tensor_of(model, f"{name}.bias", task, (len(weight),)))
 
 
 @dataclass(frozen=True)
@@ -85,6 +76,27 @@ class Labels:
         if set(by_id) != set(range(count)):
             raise ConfigError(f"id2label: got labels {sorted(by_id)}, expected 0 to {count - 1}, one for each class")
         return cls(tuple(by_id[i] for i in range(count)), settings.get("problem_type"))
+
+
+def tensor_of(model: Model, name: str, task: str, expected: tuple[int | None, ...]) -> npt.NDArray[np.float64]:
+    """The tensor of the model's checkpoint that ALBERT has no place for; None in ``expected`` is any size.
+
+    Raises ``CheckpointError`` if it has none, or one of another shape.
+    """
+    with model.open_source() as source:
+        if name not in source.unused_tensors:
+            raise CheckpointError(
+                f"model {model.name}: got no {name}, which {task} needs; expected a checkpoint fine-tuned for it"
+                f" (its other tensors: {', '.join(source.unused_tensors) or 'none'})"
+            )
+        shape = source.shape(name)
+        fits = len(shape) == len(expected) and all(
+            want in (None, got) for want, got in zip(expected, shape, strict=True)
+        )
+        if not fits:
+            sizes = ", ".join("labels" if size is None else str(size) for size in expected)
+            raise CheckpointError(f"model {model.name}: got {name} of shape {list(shape)}, expected [{sizes}]")
+        return source.rows(name, 0, shape[0]).astype(np.float64).reshape(shape)
 
 
 def settings_of(model: Model) -> Mapping[str, Any]:
