@@ -18,10 +18,11 @@ from typing import Any
 import numpy as np
 
 from .. import __version__
+from ..disk import sync
 from ..encoding import Encoder, progress_bar
 from ..errors import AlbertFastError, InvalidInputError, OutputError
 from .inputs import TextInput
-from .journal import Journal, sync_folder
+from .journal import Journal
 from .writers import Writer, beside, writer_for
 
 _PARTIAL_SUFFIXES = (".partial", ".lengths.partial", ".final.partial")
@@ -90,7 +91,7 @@ class EncodeJob:
         journal.complete = complete.name
         journal.commit()
         complete.replace(self.out)
-        sync_folder(self.out.parent)
+        sync(self.out.parent)
         self._tidy()
 
     def _tidy(self) -> None:

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..disk import sync
 from ..errors import OutputError
 
 
@@ -39,7 +40,7 @@ class Journal:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(self.path)
-        sync_folder(self.path.parent)
+        sync(self.path.parent)
 
     @classmethod
     def read(cls, path: Path) -> Journal | None:
@@ -61,12 +62,3 @@ class Journal:
         keys = sorted(self.fingerprint.keys() | fingerprint.keys())
         changed = [key for key in keys if self.fingerprint.get(key) != fingerprint.get(key)]
         return ", ".join(f"{key} was {self.fingerprint.get(key)!r}, is {fingerprint.get(key)!r}" for key in changed)
-
-
-def sync_folder(folder: Path) -> None:
-    """Put renames and new names in ``folder`` on the disk."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

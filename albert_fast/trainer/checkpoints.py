@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import pickle
 import shutil
 from collections.abc import Callable
@@ -12,6 +11,7 @@ from typing import Any
 
 import torch
 
+from albert_fast.disk import sync
 from albert_fast.errors import CheckpointError, OutputError
 
 _STATE, _PROGRESS = "optimizer.pt", "progress.json"
@@ -29,13 +29,13 @@ def write_folder(folder: Path, write: Callable[[Path], None]) -> None:
         partial.mkdir(parents=True)
         write(partial)
         for path in (*partial.iterdir(), partial):
-            _sync(path)
+            sync(path)
         old = folder.with_name(folder.name + ".old")
         shutil.rmtree(old, ignore_errors=True)
         if folder.exists():
             folder.rename(old)
         partial.rename(folder)
-        _sync(folder.parent)
+        sync(folder.parent)
         shutil.rmtree(old, ignore_errors=True)
     except OSError as error:
         raise OutputError(f"output: cannot write {folder} ({error.strerror or error})") from error
@@ -80,11 +80,3 @@ class Checkpoints:
 
     def _all(self) -> list[Path]:
         return sorted(path for path in self.folder.glob("step-*") if path.name[5:].isdigit())
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
