@@ -163,6 +163,8 @@ def test_several_development_sets_have_their_names(data: dict[str, Path], tmp_pa
     assert set(figures) == {f"{s}_{name}" for s in ("matched", "mismatched") for name in ("accuracy", "total")}
     again = finetune("mnli", recipe, "random:tiny", data["mnli"], tmp_path / "none", progress=False)
     assert again == {}, "no development set, no figures"
+    assert not (tmp_path / "none" / "best").exists(), "and none is the best"
+    assert read_log(tmp_path / "none", "evaluation") == []
 
 
 def test_what_cannot_be_is_refused(data: dict[str, Path], trained: Callable[[str], Path], tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from albert_fast.finetuning.tagging import ConllTask
 from albert_fast.finetuning.task import FinetuningTask, Objective, Report, TaskRules
 from albert_fast.model import Model, load
 from albert_fast.tokenizer import AlbertTokenizer
-from albert_fast.trainer import Trainer, TrainingRules, from_table, read_toml
+from albert_fast.trainer import Trainer, TrainingRules, from_table, read_recipe
 
 PathLike = str | os.PathLike[str]
 
@@ -49,14 +49,11 @@ class FinetuningRecipe:
     @classmethod
     def from_toml(cls, path: PathLike, **training: Any) -> FinetuningRecipe:
         """A recipe file, with other values in its ``[training]``. Raises ``ConfigError``, ``ModelNotFoundError``."""
-        tables = read_toml(path)
-        unknown = sorted(set(tables) - {"model", "task", "training"})
-        if unknown:
-            raise ConfigError(f"config: got [{unknown[0]}], expected [model], [task] and [training]")
+        tables = read_recipe(path, ("model", "task", "training"))
         return cls(
-            training=from_table(TrainingRules, {**tables.get("training", {}), **training}, "training"),
-            task=from_table(TaskRules, tables.get("task", {}), "task"),
-            model=dict(tables.get("model", {})),
+            training=from_table(TrainingRules, {**tables["training"], **training}, "training"),
+            task=from_table(TaskRules, tables["task"], "task"),
+            model=tables["model"],
         )
 
 
@@ -118,8 +115,7 @@ def finetune(
     trainer = Trainer(
         network.to(device), objective, recipe.training, Path(output), save_beside=tokenizer.save_pretrained, about=about
     )
-    figures = trainer.run(progress)
-    return {name: value for name, value in figures.items() if name != "none"}
+    return trainer.run(progress)
 
 
 def evaluate(

@@ -97,8 +97,8 @@ class Objective(Generic[E]):
         self, task: FinetuningTask[E], features: list[Feature], development: Mapping[str, Sequence[E]], seed: int
     ) -> None:
         self.task, self.features, self.development, self._seed = task, features, development, seed
-        first = next(iter(development), "")
-        self.best_by = f"-{_name(task.best_by, first, len(development))}" if development else "none"
+        first = next(iter(development), None)
+        self.best_by = None if first is None else f"-{_name(task.best_by, first, len(development))}"
 
     def batches(self, place: Place, batch_size: int) -> Iterator[tuple[Place, dict[str, Tensor]]]:
         """Every example once an epoch, in an order of that epoch."""
@@ -117,13 +117,14 @@ class Objective(Generic[E]):
 
     def evaluate(self, model: Any) -> dict[str, float]:
         """The figures of each development set; with several, the set's name is before each figure's."""
-        figures: dict[str, float] = {"none": 0.0} if not self.development else {}
-        if self.development:
-            device = "cuda" if model.device.type == "cuda" else "cpu"
-            loaded = load(model, tokenizer=self.task.tokenizer, device=device)
-            for name, examples in self.development.items():
-                found = self.task.measure(loaded, examples).figures
-                figures |= {_name(key, name, len(self.development)): value for key, value in found.items()}
+        if not self.development:
+            return {}
+        figures: dict[str, float] = {}
+        device = "cuda" if model.device.type == "cuda" else "cpu"
+        loaded = load(model, tokenizer=self.task.tokenizer, device=device)
+        for name, examples in self.development.items():
+            found = self.task.measure(loaded, examples).figures
+            figures |= {_name(key, name, len(self.development)): value for key, value in found.items()}
         return figures
 
 

@@ -21,7 +21,7 @@ from albert_fast.pretraining.masking import MaskRules
 from albert_fast.pretraining.segments import SegmentRules
 from albert_fast.pretraining.task import PretrainingTask
 from albert_fast.tokenizer import AlbertTokenizer
-from albert_fast.trainer import Trainer, TrainingRules, from_table, read_toml
+from albert_fast.trainer import Trainer, TrainingRules, from_table, read_recipe
 from albert_fast.trainer.checkpoints import write_folder
 from albert_fast.trainer.loop import SETTINGS
 
@@ -43,15 +43,12 @@ class PretrainingRecipe:
     @classmethod
     def from_toml(cls, path: PathLike, **training: Any) -> PretrainingRecipe:
         """A recipe file, with other values in its ``[training]``. Raises ``ConfigError``, ``ModelNotFoundError``."""
-        tables = read_toml(path)
-        unknown = sorted(set(tables) - {"model", "segments", "masks", "training"})
-        if unknown:
-            raise ConfigError(f"config: got [{unknown[0]}], expected [model], [segments], [masks] and [training]")
+        tables = read_recipe(path, ("model", "segments", "masks", "training"))
         return cls(
-            model=dict(tables.get("model", {})),
-            training=from_table(TrainingRules, {**tables.get("training", {}), **training}, "training"),
-            segments=from_table(SegmentRules, tables.get("segments", {}), "segments"),
-            masks=from_table(MaskRules, tables.get("masks", {}), "masks"),
+            model=tables["model"],
+            training=from_table(TrainingRules, {**tables["training"], **training}, "training"),
+            segments=from_table(SegmentRules, tables["segments"], "segments"),
+            masks=from_table(MaskRules, tables["masks"], "masks"),
         )
 
 

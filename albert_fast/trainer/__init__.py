@@ -5,7 +5,7 @@ from __future__ import annotations
 from albert_fast.trainer.loop import Place, Task, Trainer
 from albert_fast.trainer.optimizers import Lamb, parameter_groups
 from albert_fast.trainer.rules import TrainingRules
-from albert_fast.trainer.settings import from_table, read_toml
+from albert_fast.trainer.settings import from_table, read_recipe, read_toml
 
 __all__ = [
     "Lamb",
@@ -15,5 +15,6 @@ __all__ = [
     "TrainingRules",
     "from_table",
     "parameter_groups",
+    "read_recipe",
     "read_toml",
 ]

@@ -34,8 +34,9 @@ class Place(NamedTuple):
 class Task(Protocol):
     """What is trained for. A batch is tensors by name, on any device."""
 
-    best_by: str
-    """The figure of ``evaluate`` that the best model has least of; with a ``-`` before its name, most of."""
+    best_by: str | None
+    """The figure of ``evaluate`` that the best model has least of; with a ``-`` before its name, most of. None if there
+    are no figures, and so no best model."""
 
     def batches(self, place: Place, batch_size: int) -> Iterator[tuple[Place, dict[str, Tensor]]]:
         """Batches from a place on, without end, each with the place behind it. They depend on nothing else."""
@@ -116,7 +117,8 @@ class Trainer:
                     log.write("train", self.step, record)
                 if self._is_due(self.rules.evaluate_every):
                     figures = self._evaluate()
-                    log.write("evaluation", self.step, figures)
+                    if figures:
+                        log.write("evaluation", self.step, figures)
                 if self._is_due(self.rules.save_every):
                     self._save()
         finally:
@@ -178,6 +180,8 @@ class Trainer:
     def _evaluate(self) -> dict[str, float]:
         figures = self._figures()
         name = self.task.best_by
+        if name is None:
+            return figures
         value = -figures[name[1:]] if name[0] == "-" else figures[name]
         if value < self._best:
             self._best = value

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from albert_fast.errors import ConfigError, InvalidInputError, ModelNotFoundError
@@ -31,6 +31,17 @@ def read_toml(path: str | os.PathLike[str]) -> dict[str, Any]:
         if not isinstance(value, dict):
             raise ConfigError(f"config: got {key} = {value!r} outside of tables, expected it in one such as [training]")
     return tables
+
+
+def read_recipe(path: str | os.PathLike[str], names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """The tables of these names; those that a file leaves out are empty. Raises as ``read_toml``, and ``ConfigError``
+    for any other table."""
+    tables = read_toml(path)
+    unknown = sorted(set(tables) - set(names))
+    if unknown:
+        *first, last = (f"[{name}]" for name in names)
+        raise ConfigError(f"config: got [{unknown[0]}], expected {', '.join(first)} and {last}")
+    return {name: tables.get(name, {}) for name in names}
 
 
 def from_table(kind: type[T], table: Mapping[str, Any], name: str) -> T:
