@@ -57,6 +57,17 @@ def _no_gpu_unless_asked_for(request: pytest.FixtureRequest, monkeypatch: pytest
         monkeypatch.setattr("albert_fast.cuda.is_available", lambda: False)
 
 
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """torch on one thread: small models are quicker so, most of all where other processes work."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture(scope="session")
 def tiny() -> Model:
     """``random:tiny``: 3 iterations, 32 wide, our own vocabulary."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,8 @@ from albert_fast.pretraining.task import PretrainingTask, as_tensors
 from albert_fast.tokenizer import AlbertTokenizer
 from albert_fast.trainer import TrainingRules
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 VOCABULARY = "random:tiny"
 FIGURES = {
     "mlm_loss",
@@ -35,15 +36,6 @@ FIGURES = {
     "masked_tokens",
     "pairs",
 }
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Small models are quicker so, most of all where other processes work."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

@@ -23,6 +23,8 @@ from albert_fast.nn import AlbertConfig, AlbertForPreTraining
 from albert_fast.trainer import Place, Trainer, TrainingRules
 from albert_fast.trainer.logs import read_log
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 # ---- the loop ----------------------------------------------------------------------------------------
 
 
@@ -181,15 +183,6 @@ def test_a_gradient_that_is_no_number_is_an_error(tmp_path: Path, weight: float)
 
 
 # ---- runs that die -----------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Small models are quicker so, most of all where other processes work."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def command(folder: Path, output: str, *, steps: int) -> tuple[object, ...]:

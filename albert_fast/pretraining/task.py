@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
@@ -25,23 +24,10 @@ _EVALUATED = 2000
 """Examples at most; an accuracy of so many is known to a percent."""
 
 
-@dataclass(frozen=True, eq=False)
-class Unigram:
-    """The baseline: pieces as often as in a corpus, whatever stands around them; counts of one more each."""
-
-    log_probabilities: npt.NDArray[np.float64]  # [V]
-
-    @classmethod
-    def of(cls, corpus: Corpus, vocab_size: int) -> Unigram:
-        """Of a training corpus."""
-        counts = np.bincount(corpus.ids, minlength=vocab_size) + 1.0
-        return cls(np.log(counts / counts.sum()))
-
-
 class PretrainingTask:
     """Masked language modelling and sentence order prediction; the loss is the sum of theirs (Lan et al. 2020)."""
 
-    best_by = "mlm_loss"
+    best_by: str | None = "mlm_loss"
 
     def __init__(self, examples: Examples, heldout: Examples | None, vocab_size: int) -> None:
         self.examples, self.heldout = examples, heldout
@@ -49,7 +35,7 @@ class PretrainingTask:
             heldout.count(0)  # what cannot be evaluated is refused now
         # Another thread makes batches of the first; each knows the plan of one epoch.
         self._evaluated = copy.copy(examples) if heldout is None else heldout
-        self._unigram = Unigram.of(examples.corpus, vocab_size)
+        self._unigram = unigram(examples.corpus, vocab_size)
 
     def batches(self, place: Place, batch_size: int) -> Iterator[tuple[Place, dict[str, Tensor]]]:
         """Examples of the training corpus, epoch after epoch."""
@@ -70,7 +56,7 @@ class PretrainingTask:
         source = self._evaluated
         examples = (source.example(0, i) for i in range(min(source.count(0), _EVALUATED)))
         totals = dict.fromkeys(("mlm", "unigram", "masked", "right", "guessed", "sop", "in_order", "pairs"), 0.0)
-        guess = int(self._unigram.log_probabilities.argmax())
+        guess = int(self._unigram.argmax())
         while batch := list(islice(examples, _EVALUATION_BATCH)):
             tensors = {name: value.to(model.device) for name, value in as_tensors(batch).items()}
             labels, order = tensors.pop("labels"), tensors.pop("sentence_order_label")
@@ -80,7 +66,7 @@ class PretrainingTask:
             logits = model.predictions(encoded.last_hidden_state[is_masked]).float()
             sop_logits = model.sop_classifier(encoded.pooler_output).float()
             totals["mlm"] += float(F.cross_entropy(logits, wanted, reduction="sum"))
-            totals["unigram"] -= float(self._unigram.log_probabilities[wanted.cpu().numpy()].sum())
+            totals["unigram"] -= float(self._unigram[wanted.cpu().numpy()].sum())
             totals["masked"] += len(wanted)
             totals["right"] += int((logits.argmax(-1) == wanted).sum())
             totals["guessed"] += int((wanted == guess).sum())
@@ -104,3 +90,10 @@ class PretrainingTask:
 def as_tensors(examples: list[Example]) -> dict[str, Tensor]:
     """A padded batch for ``AlbertForPreTraining``."""
     return {name: torch.from_numpy(array) for name, array in collate(examples).items()}
+
+
+def unigram(corpus: Corpus, vocab_size: int) -> npt.NDArray[np.float64]:
+    """The baseline, [V] log probabilities: pieces as often as in a corpus, whatever stands around them; counts of one
+    more each."""
+    counts = np.bincount(corpus.ids, minlength=vocab_size) + 1.0
+    return np.asarray(np.log(counts / counts.sum()))
