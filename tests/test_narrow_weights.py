@@ -99,6 +99,18 @@ def test_linear_of_quantized_weights(ops: Ops, case: LinearCase) -> None:
     compare("float32", case, ours, theirs, lambda arrays: exact.linear(case, quantized(arrays)))
 
 
+@pytest.mark.skipif("avx512_vnni" not in available_isas(), reason="this processor has no AVX-512 VNNI")
+@pytest.mark.parametrize("dtype", LEVELS)
+@pytest.mark.parametrize("case", LINEAR, ids=str)
+def test_vnni_changes_no_result(case: LinearCase, dtype: str) -> None:
+    """It sums the same integers without the 16-bit step between."""
+    with_vnni, without = (Ops(isa, dtype) for isa in ("avx512_vnni", "avx512"))
+    arrays = case.inputs(0, "float32")
+    packed = PackedWeight(without, arrays["weight"])
+    expected = our_linear(without, case, arrays, packed)
+    np.testing.assert_array_equal(our_linear(with_vnni, case, arrays, packed), expected)
+
+
 @pytest.mark.parametrize(("dtype", "bound"), [("int16", 4e-4), ("int8", 0.013)])
 def test_error_of_a_quantized_product(dtype: str, bound: float) -> None:
     """Random normal operands. 8 bits a token and a row of W, as others quantise, make an error of 0.0118."""

@@ -19,6 +19,9 @@ extern const Ops tables[kFloatTables];
 namespace avx512 {
 extern const Ops tables[kFloatTables];
 }
+namespace avx512_vnni {
+extern const Ops tables[kFloatTables];
+}
 namespace avx512_on_avx2 {
 extern const Ops tables[kFloatTables];
 }
@@ -44,11 +47,13 @@ bool has_avx512() {
   return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
          __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw");
 }
+bool has_avx512_vnni() { return has_avx512() && __builtin_cpu_supports("avx512vnni"); }
 #endif
 
 /// Best first.
 constexpr Variant kVariants[] = {
 #if defined(__x86_64__)
+    {"avx512_vnni", avx512_vnni::tables, has_avx512_vnni},
     {"avx512", avx512::tables, has_avx512},
     {"avx2", avx2::tables, has_avx2},
     {"avx512_on_avx2", avx512_on_avx2::tables, has_avx2},

@@ -74,22 +74,26 @@ struct Int16 {
   static int32_t w_word(const int32_t* q) { return x_word(q); }
   static int32_t level(int32_t word, int64_t i) { return i == 0 ? word << 16 >> 16 : word >> 16; }
 
-  /// Lane by lane, the sum of the 2 products.
-  static ivec dot(ivec x, ivec w) {
-#if defined(__AVX512BW__) && ALBERT_FAST_VECTOR_BYTES == 64
-    return reinterpret_cast<ivec>(_mm512_madd_epi16(reinterpret_cast<__m512i>(x), reinterpret_cast<__m512i>(w)));
+  /// Lane by lane, sum + the 2 products.
+  static ivec add_dot(ivec sum, ivec x, ivec w) {
+#if defined(__AVX512VNNI__)
+    return reinterpret_cast<ivec>(_mm512_dpwssd_epi32(reinterpret_cast<__m512i>(sum), reinterpret_cast<__m512i>(x),
+                                                      reinterpret_cast<__m512i>(w)));
+#elif defined(__AVX512BW__) && ALBERT_FAST_VECTOR_BYTES == 64
+    return sum + reinterpret_cast<ivec>(_mm512_madd_epi16(reinterpret_cast<__m512i>(x), reinterpret_cast<__m512i>(w)));
 #elif defined(__AVX2__) && ALBERT_FAST_VECTOR_BYTES == 32
-    return reinterpret_cast<ivec>(_mm256_madd_epi16(reinterpret_cast<__m256i>(x), reinterpret_cast<__m256i>(w)));
+    return sum + reinterpret_cast<ivec>(_mm256_madd_epi16(reinterpret_cast<__m256i>(x), reinterpret_cast<__m256i>(w)));
 #elif defined(__SSE2__) && ALBERT_FAST_VECTOR_BYTES == 16
-    return reinterpret_cast<ivec>(_mm_madd_epi16(reinterpret_cast<__m128i>(x), reinterpret_cast<__m128i>(w)));
+    return sum + reinterpret_cast<ivec>(_mm_madd_epi16(reinterpret_cast<__m128i>(x), reinterpret_cast<__m128i>(w)));
 #else
-    return ((x << 16) >> 16) * ((w << 16) >> 16) + (x >> 16) * (w >> 16);
+    return sum + ((x << 16) >> 16) * ((w << 16) >> 16) + (x >> 16) * (w >> 16);
 #endif
   }
 };
 
-/// Fours of 8 bits. The instruction multiplies unsigned x by signed w and adds neighbouring products in 16 bits, where
-/// they saturate; so x is q + 128, and w is scaled by sums of neighbours instead of single numbers.
+/// Fours of 8 bits. AVX2's instruction multiplies unsigned x by signed w and adds neighbouring products in 16 bits,
+/// where they saturate; so x is q + 128, and w is scaled by sums of neighbours instead of single numbers. VNNI's adds
+/// all four in 32 bits, but takes the same words: a packed weight and its results are the same on every machine.
 struct Int8 {
   static constexpr int kPerWord = 4;
   static constexpr int kHeader = 2;  // the scale and, of W, -128 sum q: what the sum of a group starts from
@@ -116,16 +120,19 @@ struct Int8 {
   static int32_t x_word(const int32_t* q) { return w_word(q) ^ static_cast<int32_t>(0x80808080); }  // q + 128
   static int32_t level(int32_t word, int64_t i) { return word << (24 - 8 * i) >> 24; }
 
-  /// Lane by lane, the sum of the 4 products of unsigned x and signed w.
-  static ivec dot(ivec x, ivec w) {
-#if defined(__AVX512BW__) && ALBERT_FAST_VECTOR_BYTES == 64
+  /// Lane by lane, sum + the 4 products of unsigned x and signed w.
+  static ivec add_dot(ivec sum, ivec x, ivec w) {
+#if defined(__AVX512VNNI__)
+    return reinterpret_cast<ivec>(_mm512_dpbusd_epi32(reinterpret_cast<__m512i>(sum), reinterpret_cast<__m512i>(x),
+                                                      reinterpret_cast<__m512i>(w)));
+#elif defined(__AVX512BW__) && ALBERT_FAST_VECTOR_BYTES == 64
     const __m512i pairs = _mm512_maddubs_epi16(reinterpret_cast<__m512i>(x), reinterpret_cast<__m512i>(w));
-    return reinterpret_cast<ivec>(_mm512_madd_epi16(pairs, _mm512_set1_epi16(1)));
+    return sum + reinterpret_cast<ivec>(_mm512_madd_epi16(pairs, _mm512_set1_epi16(1)));
 #elif defined(__AVX2__) && ALBERT_FAST_VECTOR_BYTES == 32
     const __m256i pairs = _mm256_maddubs_epi16(reinterpret_cast<__m256i>(x), reinterpret_cast<__m256i>(w));
-    return reinterpret_cast<ivec>(_mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+    return sum + reinterpret_cast<ivec>(_mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
 #else
-    return (x & 255) * (w << 24 >> 24) + (x >> 8 & 255) * (w << 16 >> 24) + (x >> 16 & 255) * (w << 8 >> 24) +
+    return sum + (x & 255) * (w << 24 >> 24) + (x >> 8 & 255) * (w << 16 >> 24) + (x >> 16 & 255) * (w << 8 >> 24) +
            (x >> 24 & 255) * (w >> 24);
 #endif
   }

@@ -91,8 +91,8 @@ inline __attribute__((always_inline)) void multiply_quantized(const int32_t* a, 
 #pragma GCC unroll 8
       for (int i = 0; i < kRows; ++i) {
         const ivec x = broadcast_word(a[i]);
-        sums[i][0] += Q::dot(x, b0);
-        sums[i][1] += Q::dot(x, b1);
+        sums[i][0] = Q::add_dot(sums[i][0], x, b0);
+        sums[i][1] = Q::add_dot(sums[i][1], x, b1);
         asm volatile("" ::: "memory");  // or the compiler loads all of x first, and spills sums for it
       }
       a += kQuantizedRows;
