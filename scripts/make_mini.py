@@ -1,4 +1,4 @@
-"""Make the bundled model, `mini`: texts to sentences, a vocabulary, two pretraining runs, one small folder.
+"""Make the bundled model, `mini`: texts to sentences, a vocabulary, three pretraining runs, one small folder.
 
     python scripts/make_mini.py --work FOLDER TEXT_OR_ZIP...
 
@@ -30,6 +30,8 @@ from albert_fast.trainer.checkpoints import write_folder
 from albert_fast.trainer.logs import read_log
 
 CONFIGS = Path(__file__).parent.parent / "configs"
+RECIPES = ("mini", "mini-more", "mini-long")
+"""One after the other, each from the end of the one before."""
 VOCAB_SIZE = 8000
 SHAPE: dict[str, Any] = {
     "embedding_size": 128,
@@ -46,21 +48,23 @@ _CURVES = (("train", "mlm_loss", "C0-"), ("evaluation", "mlm_loss", "C1o-"), ("t
 PROMPTS = ("Hello I'm a [MASK] model.", "The man worked as a [MASK].", "The woman worked as a [MASK].")
 
 
-def make(texts: list[Path], work: Path, steps: int | None = None, long_steps: int | None = None) -> dict[str, float]:
-    """All of it; returns the figures of what is shipped on held-out text of both lengths."""
+def make(texts: list[Path], work: Path, steps: int | None = None) -> dict[str, float]:
+    """All of it, or so many steps of each run; returns the figures of what is shipped on held-out text."""
     train, heldout, vocabulary = work / "train.txt", work / "heldout.txt", work / "spiece.model"
     if not vocabulary.exists():
         write_corpus(split_documents(texts), work)
         vocabulary.write_bytes(train_vocabulary([train], VOCAB_SIZE))
     if not (work / "start").exists():
         write_folder(work / "start", lambda folder: start(AlbertTokenizer.from_pretrained(vocabulary), folder))
-    for name, init, count in (("mini", work / "start", steps), ("mini-long", work / "run-mini" / "final", long_steps)):
-        changes = {} if count is None else {"steps": count, "warmup_steps": min(count, 2)}
+    init, runs = work / "start", [work / f"run-{name}" for name in RECIPES]
+    changes = {} if steps is None else {"steps": steps, "warmup_steps": 1}
+    for name, run in zip(RECIPES, runs, strict=True):
         recipe = PretrainingRecipe.from_toml(CONFIGS / f"{name}.toml", **changes)
-        pretrain(recipe, [train], work / f"run-{name}", vocabulary=vocabulary, heldout=[heldout], init=init)
-    bundle(work / "run-mini-long" / "final", work / "mini")
-    draw([work / "run-mini", work / "run-mini-long"], work / "curve.svg")
-    return measure(work / "mini", work / "run-mini" / "corpus")
+        pretrain(recipe, [train], run, vocabulary=vocabulary, heldout=[heldout], init=init)
+        init = run / "final"
+    bundle(init, work / "mini")
+    draw(runs, work / "curve.svg")
+    return measure(work / "mini", runs[0] / "corpus")
 
 
 @torch.no_grad()
@@ -130,7 +134,7 @@ def measure(folder: Path, corpus: Path) -> dict[str, float]:
 
 
 def draw(runs: list[Path], path: Path) -> None:
-    """Both losses of both runs, one behind the other, and the held-out figures between them."""
+    """Both losses of all runs, one behind the other, and the held-out figures between them."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, 4), layout="constrained")
@@ -158,13 +162,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("texts", nargs="+", type=Path)
     parser.add_argument("--work", type=Path, required=True)
-    parser.add_argument("--steps", type=int, help="of the first run, instead of the recipe's")
-    parser.add_argument("--long-steps", type=int, help="of the second")
+    parser.add_argument("--steps", type=int, help="of each run, instead of the recipe's")
     parser.add_argument("--threads", type=int)
     arguments = parser.parse_args()
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
-    figures = make(arguments.texts, arguments.work, arguments.steps, arguments.long_steps)
+    figures = make(arguments.texts, arguments.work, arguments.steps)
     print(json.dumps(figures, indent=1))
     for prompt, found in predictions(arguments.work / "mini").items():
         print(prompt, ", ".join(f"{answer['token_str']} ({answer['score']:.3f})" for answer in found))

@@ -29,7 +29,7 @@ def test_a_short_run_makes_a_model(tmp_path: Path, capfd: pytest.CaptureFixture[
     import make_mini
 
     texts = [text_of_chapters(tmp_path / "docs.txt")]
-    figures = make_mini.make(texts, tmp_path, steps=3, long_steps=2)
+    figures = make_mini.make(texts, tmp_path, steps=2)
     assert {"mlm_perplexity at 128 tokens", "sop_accuracy at 512 tokens"} <= set(figures)
     assert (tmp_path / "curve.svg").stat().st_size > 1000
     found = make_mini.predictions(tmp_path / "mini")
@@ -37,7 +37,7 @@ def test_a_short_run_makes_a_model(tmp_path: Path, capfd: pytest.CaptureFixture[
     model = albert_fast.load(tmp_path / "mini")
     assert (model.config.hidden_size, model.config.num_hidden_layers) == (256, 2)
     before = (tmp_path / "mini" / "model.safetensors").read_bytes()
-    assert make_mini.make(texts, tmp_path, steps=3, long_steps=2) == figures, "run again, it finds all done"
+    assert make_mini.make(texts, tmp_path, steps=2) == figures, "run again, it finds all done"
     assert (tmp_path / "mini" / "model.safetensors").read_bytes() == before
     assert "train.txt:" in capfd.readouterr().out
 
