@@ -11,6 +11,7 @@ struct FloatProduct {
   using W = Stored;       // unit of packed W
   using Source = Stored;  // of the rows that pack_row takes
   static constexpr int kRows = kTileRows;
+  static constexpr int64_t kShortChain = 32;
   static constexpr bool kTakesPlain = sizeof(W) == sizeof(real);  // plain weights are of the table's dtype
 
   static int64_t x_units(int64_t depth) { return depth * kRows; }

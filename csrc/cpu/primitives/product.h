@@ -10,8 +10,8 @@
 // A thread walks the k blocks of its group front to back, once per chunk. Chunks that run at the same time share a
 // group, so W comes from memory once for all the rows of a call, up to kPackedBytes of packed X.
 //
-// Sums over k: chains of kDepthBlock multiply-adds, added up in order of k; C is finished by the thread that adds the
-// last block, while the tile is in L1.
+// Sums over k: chains of kDepthBlock multiply-adds (P::kShortChain where there are few columns), added up in order of
+// k; C is finished by the thread that adds the last block, while the tile is in L1.
 //
 // A `Product` P has
 //     types X, W; kRows; x_units(depth), w_units(depth): how much a packed tile or panel takes; steps(depth)
@@ -24,6 +24,7 @@
 //     ahead(...): what memory to ask for during one tile
 //     expect(row, rows, col0): C is about to be finished there
 //     multiply(rows, a, b, depth, c, stride, into, ahead): one register tile
+//     kShortChain: how few steps of k it may be called for
 //     finish(c, row, rows, col0, cols): sums c[rows][kPanel] to where they belong
 #pragma once
 
@@ -40,6 +41,10 @@ inline constexpr int64_t kChunkRows = 144;
 inline constexpr int64_t kPackedGroup = 8;
 inline constexpr int64_t kCopiedGroup = 4;
 static_assert(kPackedRowMultiple % kPanel == 0);
+
+/// So few columns are a classifier's logits. They are differences of sums far larger than they are, so the error of a
+/// long chain shows in them, and they cost so little that short chains do not.
+inline constexpr int64_t kFewColumns = 8;
 
 /// Bound of the packed copy of X. Packing costs 1/cols of the product, and W is read once per this much of X.
 inline constexpr int64_t kPackedBytes = int64_t{32} << 20;
@@ -80,11 +85,11 @@ void multiply_group(const P& product, int64_t depth_total, int64_t cols_total, c
   alignas(64) real sums[kPanels * kChunkRows * kPanel];
   alignas(64) typename P::W buffers[P::kBuffers * kBlock + 1];
   const auto buffer_of = [&](int64_t k0) { return buffers + k0 / kDepthBlock % 2 * (P::kBuffers / 2 * kBlock); };
+  const int64_t chain = cols_total <= kFewColumns ? P::kShortChain : kDepthBlock;
   product.load(0, 1, first, last, 0, min(kDepthBlock, depth_total), buffer_of(0));
 
   for (int64_t k0 = 0; k0 < depth_total; k0 += kDepthBlock) {
     const int64_t depth = min(kDepthBlock, depth_total - k0), next = k0 + depth;
-    const Into into = k0 == 0 ? Into::kOverwrite : Into::kAdd;
     for (int64_t panel = first; panel < last; ++panel) {
       const auto* b = product.panel(panel, first, k0, depth, buffer_of(k0));
       const int64_t col0 = panel * kPanel, cols = min(kPanel, cols_total - col0);
@@ -101,7 +106,10 @@ void multiply_group(const P& product, int64_t depth_total, int64_t cols_total, c
         const Ahead ahead = tiling.rows <= 2 ? Ahead() : product.ahead(b, depth, share, shares);
         const auto* a = packed + tile * P::x_units(depth_total) + P::x_units(k0);
         real* c = sums + ((panel - first) * kChunkRows + tiling.begin(tile) - tiling.begin(first_tile)) * kPanel;
-        P::multiply(rows, a, b, depth, c, kPanel, into, ahead);
+        for (int64_t k = 0; k < depth; k += chain) {
+          P::multiply(rows, a + P::x_units(k), b + P::w_units(k), min(chain, depth - k), c, kPanel,
+                      k0 + k == 0 ? Into::kOverwrite : Into::kAdd, ahead);
+        }
         if (next == depth_total) product.finish(c, row, rows, col0, cols);
       }
     }

@@ -116,6 +116,7 @@ struct QuantizedProduct {
   using W = int32_t;     // unit of packed W
   using Source = float;  // of the rows that pack_row takes
   static constexpr int kRows = kQuantizedRows;
+  static constexpr int64_t kShortChain = kDepthBlock;  // integers are summed exactly
   static constexpr bool kTakesPlain = false;
 
   static int64_t x_units(int64_t depth) { return quantized_words<Q>(depth, kRows); }
