@@ -7,6 +7,7 @@ Each peer is built here, from the same torch module, with as many threads as we 
     openvino           converted from torch, float32 asked for, hint LATENCY
     torch-int8         torch.ao.quantization.quantize_dynamic of every Linear
     onnxruntime-int8   the exported graph through onnxruntime's quantize_dynamic, a scale for each column
+    openvino-int8      openvino with NNCF's 8-bit weights, a scale for each row
 """
 
 from __future__ import annotations
@@ -78,10 +79,8 @@ class OnnxPeer:
 class OpenvinoPeer:
     """A compiled model of OpenVINO."""
 
-    def __init__(self, name: str, module: Any, threads: int) -> None:
+    def __init__(self, name: str, model: Any, threads: int, exact: bool) -> None:
         openvino = _require("openvino")
-        model = openvino.convert_model(module, example_input=_example())
-        model.reshape({port: openvino.PartialShape([-1, -1]) for port in model.inputs})
         self._compiled = openvino.Core().compile_model(
             model,
             "CPU",
@@ -91,7 +90,7 @@ class OpenvinoPeer:
                 "INFERENCE_PRECISION_HINT": "f32",  # else bfloat16 where the processor has it
             },
         )
-        self.name, self.exact = name, True
+        self.name, self.exact = name, exact
 
     def __call__(self, ids: Any, mask: Any) -> Array:
         """[B, S, H], an array."""
@@ -172,8 +171,18 @@ class _Workshop:
         )
         return OnnxPeer(name, path, self.threads, exact=False)
 
+    def converted(self) -> Any:
+        """The module as a model of OpenVINO, a new one each time: NNCF changes what it is given."""
+        openvino = _require("openvino")
+        model = openvino.convert_model(self.module, example_input=_example())
+        model.reshape({port: openvino.PartialShape([-1, -1]) for port in model.inputs})
+        return model
+
     def openvino(self, name: str) -> Peer:
-        return OpenvinoPeer(name, self.module, self.threads)
+        return OpenvinoPeer(name, self.converted(), self.threads, exact=True)
+
+    def openvino_int8(self, name: str) -> Peer:
+        return OpenvinoPeer(name, _require("nncf").compress_weights(self.converted()), self.threads, exact=False)
 
 
 _BUILDERS: dict[str, Callable[[_Workshop, str], Peer]] = {
@@ -182,6 +191,7 @@ _BUILDERS: dict[str, Callable[[_Workshop, str], Peer]] = {
     "openvino": _Workshop.openvino,
     "torch-int8": _Workshop.torch_int8,
     "onnxruntime-int8": _Workshop.onnxruntime_int8,
+    "openvino-int8": _Workshop.openvino_int8,
 }
 NAMES = tuple(_BUILDERS)
 
@@ -211,7 +221,7 @@ def _quiet() -> Iterator[None]:
 
 def versions() -> str:
     """The runtimes that are installed, and which."""
-    names = {package: find_version(package) for package in ("onnxruntime", "openvino")}
+    names = {package: find_version(package) for package in ("onnxruntime", "openvino", "nncf")}
     return " · ".join(f"{name} {number}" for name, number in names.items())
 
 

@@ -59,6 +59,7 @@ def test_model_takes_any_number_of_contestants(bench, capsys, tmp_path):
         ("onnxruntime", ("onnxruntime", "onnxscript"), 1e-5),
         ("onnxruntime-int8", ("onnxruntime", "onnxscript"), 0.05),
         ("openvino", ("openvino",), 1e-5),
+        ("openvino-int8", ("openvino", "nncf"), 0.05),
     ],
 )
 @pytest.mark.filterwarnings("ignore")  # of exporters, when they are imported
@@ -78,7 +79,7 @@ def test_a_peer_that_is_none_or_not_installed_is_refused(bench, capsys, monkeypa
     assert "dtype: got 'int4', expected some of float32, bfloat16, int16, int8" in capsys.readouterr().err
     assert bench.main([*AGAINST, "transformers,onnx"]) == 2
     assert "against: got 'onnx', expected some of transformers, onnxruntime," in capsys.readouterr().err
-    for name, package in {"openvino": "openvino", "onnxruntime": "onnx"}.items():
+    for name, package in {"openvino-int8": "nncf", "openvino": "openvino", "onnxruntime": "onnx"}.items():
         monkeypatch.setitem(sys.modules, package, None)
         assert bench.main([*AGAINST, name]) == 2
         assert f"needs {package}; `pip install '.[peers]'`" in capsys.readouterr().err
