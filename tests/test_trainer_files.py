@@ -128,6 +128,19 @@ def test_a_log_goes_on_behind_the_checkpoint(tmp_path: Path) -> None:
     assert read_log(tmp_path, "evaluation") == [], "it is of a step that is made again"
 
 
+@pytest.mark.parametrize("line", [b'{"kind": "train", "st', b'{"loss": 1.0}', b"[1]", b"\xff\xfe", b""])
+def test_a_damaged_log_is_named(tmp_path: Path, line: bytes) -> None:
+    write_log(tmp_path)
+    path = tmp_path / "log.jsonl"
+    first, *others = path.read_bytes().splitlines(keepends=True)
+    damaged = first + line + b"\n" + b"".join(others)
+    path.write_bytes(damaged)
+    for read in (lambda: Log(tmp_path, 9), lambda: read_log(tmp_path, "train")):
+        with pytest.raises(CheckpointError, match=r"log\.jsonl: line 2 is .*expected a record with kind and step"):
+            read()
+    assert path.read_bytes() == damaged, "nothing is lost"
+
+
 def test_tensorboard_has_the_records(tmp_path: Path) -> None:
     events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     write_log(tmp_path)

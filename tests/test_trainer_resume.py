@@ -18,7 +18,7 @@ from nn_models import BASE
 from pretraining_runs import records, weights, write_recipe, write_text
 from torch import Tensor
 
-from albert_fast.errors import InvalidInputError
+from albert_fast.errors import CheckpointError, InvalidInputError
 from albert_fast.nn import AlbertConfig, AlbertForPreTraining
 from albert_fast.trainer import Place, Trainer, TrainingRules
 from albert_fast.trainer.logs import read_log
@@ -170,6 +170,30 @@ def test_other_settings_are_refused(tmp_path: Path) -> None:
         Trainer(model(), Toy(), TrainingRules(steps=3, batch_size=2), tmp_path, about=about)
     with pytest.raises(InvalidInputError, match=r"has a run with data train: \['a\.txt', 3\], not \['b\.txt', 3\]"):
         Trainer(model(), Toy(), rules, tmp_path, about={"data": {"train": ["b.txt", 3]}})
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("settings.json", b'{"training": ', r"settings\.json: cannot be read .*expected the settings of the run"),
+        ("settings.json", b"[]", r"settings\.json: got \[\], expected the settings of the run"),
+        ("checkpoints/step-00000002/progress.json", b'{"step": 2}', r"progress\.json is damaged: KeyError\('place'\)"),
+        ("checkpoints/step-00000002/progress.json", b"[2]", r"step-00000002: cannot be read .*remove it to go on"),
+        ("checkpoints/step-00000002/model.safetensors", None, r"step-00000002: cannot be read .*remove it to go on"),
+        ("checkpoints/step-00000002/model.safetensors", b"\0", r"step-00000002: cannot be read .*remove it to go on"),
+    ],
+)
+def test_a_damaged_run_is_named(tmp_path: Path, name: str, content: bytes | None, message: str) -> None:
+    rules = TrainingRules(steps=2, batch_size=2, save_every=1)
+    Trainer(model(), Toy(), rules, tmp_path).run(False)
+    if content is None:
+        (tmp_path / name).unlink()
+    else:
+        (tmp_path / name).write_bytes(content)
+    trained = model()
+    with pytest.raises(CheckpointError, match=message):
+        Trainer(trained, Toy(), rules, tmp_path)
+    assert_same(trained.state_dict(), model().state_dict())
 
 
 @pytest.mark.parametrize("weight", [math.nan, math.inf])

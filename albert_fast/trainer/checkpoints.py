@@ -41,6 +41,11 @@ def write_folder(folder: Path, write: Callable[[Path], None]) -> None:
         raise OutputError(f"output: cannot write {folder} ({error.strerror or error})") from error
 
 
+def unreadable(folder: Path, what: object) -> CheckpointError:
+    """What to raise of a checkpoint that is damaged."""
+    return CheckpointError(f"{folder}: cannot be read ({what}); remove it to go on from the one before")
+
+
 class Checkpoints:
     """``step-00001000``, ... below a folder: each has a model's files, the optimizer's state, and where the run was."""
 
@@ -74,9 +79,7 @@ class Checkpoints:
         except (OSError, ValueError, RuntimeError, KeyError, EOFError, pickle.UnpicklingError) as error:
             # What torch says of a pickle is long, and advises to load it unsafely.
             what = f"{_STATE} is damaged" if isinstance(error, pickle.UnpicklingError) else error
-            raise CheckpointError(
-                f"{folder}: cannot be read ({what}); remove it to go on from the one before"
-            ) from error
+            raise unreadable(folder, what) from error
 
     def _all(self) -> list[Path]:
         return sorted(path for path in self.folder.glob("step-*") if path.name[5:].isdigit())

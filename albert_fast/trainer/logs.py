@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from albert_fast.errors import OutputError
+from albert_fast.errors import CheckpointError, OutputError
 
 _FILE = "log.jsonl"
 
 
 class Log:
     """``log.jsonl`` and ``tensorboard/`` in a folder. Records of steps after ``step`` are dropped when it is opened: a
-    run that goes on from an earlier checkpoint makes them again."""
+    run that goes on from an earlier checkpoint makes them again. Raises ``OutputError``, and ``CheckpointError`` if the
+    file there has a line that is none of a log."""
 
     def __init__(self, folder: Path, step: int) -> None:
         self._path = folder / _FILE
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            kept = [line for line in self._lines() if json.loads(line)["step"] <= step]
+            kept = [line for line, record in _parsed(self._path, self._lines()) if record["step"] <= step]
             partial = self._path.with_suffix(".partial")
             partial.write_text("".join(kept), encoding="utf-8")
             os.replace(partial, self._path)
@@ -33,7 +35,8 @@ class Log:
         """Whole lines: the last one of a run that was killed may be half there."""
         if not self._path.exists():
             return []
-        return [line for line in self._path.read_text(encoding="utf-8").splitlines(keepends=True) if line[-1] == "\n"]
+        text = self._path.read_text(encoding="utf-8", errors="replace")
+        return [line for line in text.splitlines(keepends=True) if line[-1] == "\n"]
 
     def write(self, kind: str, step: int, values: dict[str, float]) -> None:
         """One record. Raises ``OutputError``."""
@@ -54,9 +57,23 @@ class Log:
 
 
 def read_log(folder: str | os.PathLike[str], kind: str) -> list[dict[str, Any]]:
-    """The records of one kind, ``"train"`` or ``"evaluation"``."""
-    lines = (Path(folder) / _FILE).read_text(encoding="utf-8").splitlines()
-    return [record for record in map(json.loads, lines) if record["kind"] == kind]
+    """The records of one kind, ``"train"`` or ``"evaluation"``. Raises ``CheckpointError`` if a line is none."""
+    path = Path(folder) / _FILE
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    return [record for _, record in _parsed(path, lines) if record["kind"] == kind]
+
+
+def _parsed(path: Path, lines: list[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+    for number, line in enumerate(lines, start=1):
+        try:
+            record = json.loads(line)
+            if not isinstance(record["step"], int) or not isinstance(record["kind"], str):
+                raise TypeError("step or kind")
+        except (ValueError, TypeError, KeyError) as error:
+            raise CheckpointError(
+                f"{path}: line {number} is {line.rstrip()[:80]!r}, expected a record with kind and step; remove it"
+            ) from error
+        yield line, record
 
 
 def _board(folder: Path, step: int) -> Any:

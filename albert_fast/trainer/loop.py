@@ -13,8 +13,8 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from albert_fast.errors import InvalidInputError, OutputError
-from albert_fast.trainer.checkpoints import Checkpoints, write_folder
+from albert_fast.errors import AlbertFastError, CheckpointError, InvalidInputError, OutputError
+from albert_fast.trainer.checkpoints import Checkpoints, unreadable, write_folder
 from albert_fast.trainer.logs import Log
 from albert_fast.trainer.prefetch import prefetch
 from albert_fast.trainer.rules import TrainingRules
@@ -88,11 +88,7 @@ class Trainer:
         self._records: list[dict[str, float]] = []  # of steps that are not logged yet
         newest = self._checkpoints.newest()
         if newest is not None:
-            progress = self._checkpoints.restore(newest, self._optimizer)
-            self._read_model(newest)
-            self.step, self._place = progress["step"], Place(*progress["place"])
-            self._best = math.inf if progress["best"] is None else progress["best"]
-            self._records = progress.get("records", [])
+            self._restore(newest)
         self.resumed_at = self.step
 
     def run(self, progress: bool | None = None) -> dict[str, float]:
@@ -198,8 +194,16 @@ class Trainer:
         if self._save_beside is not None:
             self._save_beside(folder)
 
-    def _read_model(self, folder: Path) -> None:
-        state = type(self.model).from_pretrained(folder, dtype=self.model.dtype).state_dict()
+    def _restore(self, folder: Path) -> None:
+        progress = self._checkpoints.restore(folder, self._optimizer)
+        try:
+            self.step, self._place = int(progress["step"]), Place(*map(int, progress["place"]))
+            self._best = math.inf if progress["best"] is None else float(progress["best"])
+            self._records = list(progress.get("records", []))
+            state = type(self.model).from_pretrained(folder, dtype=self.model.dtype).state_dict()
+        except (KeyError, TypeError, ValueError, AttributeError, AlbertFastError) as error:
+            what = error if isinstance(error, AlbertFastError) else f"progress.json is damaged: {error!r}"
+            raise unreadable(folder, what) from error
         self.model.load_state_dict(state)
 
     def _check_settings(self, settings: dict[str, Any]) -> None:
@@ -207,7 +211,7 @@ class Trainer:
         path = self.folder / SETTINGS
         given = json.loads(json.dumps(settings))
         if path.exists():
-            stored = json.loads(path.read_text(encoding="utf-8"))
+            stored = _stored_settings(path)
             for table in sorted({*given, *stored}):
                 ours, theirs = given.get(table), stored.get(table)
                 if ours != theirs:
@@ -223,6 +227,16 @@ class Trainer:
             partial.replace(path)
         except OSError as error:
             raise OutputError(f"output: cannot write {path} ({error.strerror or error})") from error
+
+
+def _stored_settings(path: Path) -> dict[str, Any]:
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path}: cannot be read ({error}); expected the settings of the run") from error
+    if not isinstance(stored, dict):
+        raise CheckpointError(f"{path}: got {stored!r}, expected the settings of the run")
+    return stored
 
 
 def _seed(seed: int, step: int) -> int:
