@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from albert_fast.errors import AlbertFastError, CheckpointError, InvalidInputError, OutputError
+from albert_fast.errors import CheckpointError, ConfigError, InvalidInputError, ModelNotFoundError, OutputError
 from albert_fast.trainer.checkpoints import Checkpoints, unreadable, write_folder
 from albert_fast.trainer.logs import Log
 from albert_fast.trainer.prefetch import prefetch
@@ -65,7 +65,7 @@ class Trainer:
         about: what else the run depends on, as JSON has it; a run of other settings is not gone on with.
 
     Raises ``InvalidInputError`` if the folder has a run of other settings, ``CheckpointError`` if its last checkpoint
-    is damaged, ``OutputError`` if the folder cannot be written.
+    or its settings are damaged, ``OutputError`` if the folder cannot be written.
     """
 
     def __init__(
@@ -200,10 +200,12 @@ class Trainer:
             self.step, self._place = int(progress["step"]), Place(*map(int, progress["place"]))
             self._best = math.inf if progress["best"] is None else float(progress["best"])
             self._records = list(progress.get("records", []))
+        except (KeyError, TypeError, ValueError) as error:
+            raise unreadable(folder, f"progress.json is damaged: {error!r}") from error
+        try:
             state = type(self.model).from_pretrained(folder, dtype=self.model.dtype).state_dict()
-        except (KeyError, TypeError, ValueError, AttributeError, AlbertFastError) as error:
-            what = error if isinstance(error, AlbertFastError) else f"progress.json is damaged: {error!r}"
-            raise unreadable(folder, what) from error
+        except (CheckpointError, ConfigError, ModelNotFoundError) as error:  # others are not the folder's fault
+            raise unreadable(folder, error) from error
         self.model.load_state_dict(state)
 
     def _check_settings(self, settings: dict[str, Any]) -> None:
