@@ -14,11 +14,12 @@
 // k; C is finished by the thread that adds the last block, while the tile is in L1.
 //
 // A `Product` P has
-//     types X, W; kRows; x_units(depth), w_units(depth): how much a packed tile or panel takes; steps(depth)
+//     types X, W; kRows; x_units(depth), w_units(depth): how much a packed tile or panel takes; steps(depth): in how
+//         many steps `multiply` asks for what is ahead
 //     pack_x(row, rows, tile): rows of X, over all of the depth, into a tile
 //     kGroupPanels, kBuffers: panels of a group, and how many k blocks of them are copied: none if they are read in
-//     place load(share, shares, first, last, k0, depth, buffer): a share of copying panels first .. last of one k
-//     block; the
+//         place
+//     load(share, shares, first, last, k0, depth, buffer): a share of copying panels first .. last of one k block; the
 //         shares of the next block are done between the tiles of this one, so that memory and arithmetic overlap
 //     panel(panel, first, k0, depth, buffer): where one of them is then
 //     ahead(...): what memory to ask for during one tile

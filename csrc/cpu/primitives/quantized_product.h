@@ -84,10 +84,10 @@ inline __attribute__((always_inline)) void multiply_quantized(const int32_t* a, 
     }
     a += Q::kHeader * kQuantizedRows;
     b += Q::kHeader * kPanel;
+    for (int row = 0; row < Q::kHeader; ++row) ahead.fetch<kPanel * int64_t{sizeof(int32_t)}>();
     for (int64_t word = 0; word < words; ++word) {
       const ivec b0 = load_words(b), b1 = load_words(b + kLanes);
-      __builtin_prefetch(ahead.data, 0, kFetchLocality);
-      ahead.data += ahead.step;
+      ahead.fetch<kPanel * int64_t{sizeof(int32_t)}>();
 #pragma GCC unroll 8
       for (int i = 0; i < kRows; ++i) {
         const ivec x = broadcast_word(a[i]);
@@ -121,7 +121,7 @@ struct QuantizedProduct {
 
   static int64_t x_units(int64_t depth) { return quantized_words<Q>(depth, kRows); }
   static int64_t w_units(int64_t depth) { return quantized_words<Q>(depth, kPanel); }
-  static int64_t steps(int64_t depth) { return ceil_div(depth, Q::kPerWord); }
+  static int64_t steps(int64_t depth) { return quantized_words<Q>(depth, 1); }
 
   static void pack_x(const float* x, int64_t stride, int rows, int64_t depth, X* tile) {
     for (int i = 0; i < rows; ++i) {

@@ -35,14 +35,26 @@ inline constexpr int kFetchLocality = 2;
 
 /// Memory that is read next, asked for line by line while a product runs: `share` of `shares` equal parts of the
 /// `bytes` at `panel`, in `steps`, so that the tiles that use one panel fetch the next between them, evenly, and
-/// neither waits for memory. It may point anywhere: a prefetch never faults.
+/// neither waits for memory. It may point anywhere: a prefetch never faults. Without a panel nothing is asked for.
 struct Ahead {
   const char* data = nullptr;
-  int64_t step = 0;  // bytes between two prefetches
+  int64_t step = 0;  // bytes of one step
 
   Ahead() = default;
   Ahead(const void* panel, int64_t bytes, int64_t share, int64_t shares, int64_t steps)
-      : data(static_cast<const char*>(panel) + bytes * share / shares), step(bytes / (shares * steps)) {}
+      : data(static_cast<const char*>(panel) + bytes * share / shares), step((bytes - 1) / (shares * steps) + 1) {}
+
+  /// One step: its lines, of the `kBytes` that a step of the product reads. All of them if the tile is the only one:
+  /// a line that nobody asked for is waited for.
+  template <int64_t kBytes>
+  __attribute__((always_inline)) void fetch() {
+    constexpr int64_t kLine = 64;
+#pragma GCC unroll 2
+    for (int64_t line = 0; line < kBytes; line += kLine) {
+      if (line < step) __builtin_prefetch(data + line, 0, kFetchLocality);
+    }
+    data += step;
+  }
 };
 
 /// A bfloat16 weight: the upper half of a float.
@@ -91,7 +103,7 @@ inline __attribute__((always_inline)) void multiply_tile(const real* a, const W*
       sums[i][0] += x * b0;
       sums[i][1] += x * b1;
     }
-    __builtin_prefetch(ahead.data + k * ahead.step, 0, kFetchLocality);
+    ahead.fetch<kPanel * int64_t{sizeof(W)}>();
     a += kTileRows;
     b += kPanel;
   }
