@@ -5,21 +5,25 @@
 namespace albert_fast::testing {
 namespace {
 
-int levels_of(DType dtype) { return dtype == DType::kInt16 ? 4095 : 127; }
-
-/// x[T, K] of integers / 1024, `levels` in magnitude the first of each group.
-Tensor<float> on_grid(int64_t t, int64_t k, int levels, Rng& rng) {
+/// x[T, K] of integers / 1024 that are on the grid: the first two of each group are as far apart as it has levels. Of
+/// int8 they are anywhere around 0, of int16 its largest and 0.
+Tensor<float> on_grid(int64_t t, int64_t k, DType dtype, Rng& rng) {
+  const int levels = dtype == DType::kInt16 ? 4095 : 217;
   Tensor<float> x(t, k, 1);
-  std::uniform_int_distribution<int> level(-levels, levels);
   for (int64_t i = 0; i < t; ++i) {
-    for (int64_t j = 0; j < k; ++j) x.at(i, j) = float(j % kQuantGroup == 0 ? levels : level(rng)) / 1024;
+    const int low = dtype == DType::kInt16 ? 0 : -int(i * 50 % (levels + 1)), high = low + levels;
+    std::uniform_int_distribution<int> level(dtype == DType::kInt16 ? -levels : low, high);
+    for (int64_t j = 0; j < k; ++j) {
+      const int64_t place = j % kQuantGroup;
+      x.at(i, j) = float(place == 0 ? high : place == 1 ? low : level(rng)) / 1024;
+    }
   }
   return x;
 }
 
 void check_shape(const Ops& ops, int64_t t, int64_t n, int64_t k) {
   Rng rng(t);
-  const Tensor<float> weight = Tensor<float>(n, k).fill(rng), x = on_grid(t, k, levels_of(ops.weight_dtype), rng);
+  const Tensor<float> weight = Tensor<float>(n, k).fill(rng), x = on_grid(t, k, ops.weight_dtype, rng);
   const int64_t bytes = packed_bytes(ops.weight_dtype, n, k);
   Guarded<float> packed(bytes / sizeof(float));
   ops.pack_weight({weight.view(), 0, n, packed.data()}, Stream{});

@@ -21,37 +21,49 @@ typedef int32_t unaligned_ivec __attribute__((vector_size(ALBERT_FAST_VECTOR_BYT
 inline ivec load_words(const int32_t* p) { return *reinterpret_cast<const unaligned_ivec*>(p); }
 inline ivec broadcast_word(int32_t word) { return word - ivec{}; }
 
-/// Below this a group is zeros: levels / maximum has to stay finite.
-inline constexpr float kSmallestMaximum = 1e-30f;
+/// Below this a group is zeros: levels / length has to stay finite.
+inline constexpr float kSmallestLength = 1e-30f;
 
 /// One group as integers, zeros behind its end.
 struct Levels {
   float scale;
+  int32_t second;  // of Int8, the second word of its header
   alignas(64) int32_t q[kQuantGroup];
 };
 
 static_assert(kQuantGroup % kLanes == 0);
 
-/// |x| at its largest, and NaN where x has an infinity or NaN: the whole group becomes NaN, not some number.
-inline float largest(const float* x, int64_t depth) {
-  vec maximum = {}, bad = {};
+/// The interval from the smallest to the largest x and 0, or NaN where x has an infinity or NaN: the whole group
+/// becomes NaN, not some number.
+struct Span {
+  float low, high;
+};
+
+inline Span span(const float* x, int64_t depth) {
+  vec low = {}, high = {}, bad = {};
   for (int64_t k = 0; k < depth; k += kLanes) {
     const vec v = depth - k >= kLanes ? load(x + k) : load_partial(x + k, depth - k);
     bad += v - v;
-    maximum = max(maximum, max(v, -v));
+    low = max(low, -v);
+    high = max(high, v);
   }
-  return max(maximum) + sum(bad);
+  return {-max(low), max(high) + sum(bad)};
 }
 
-/// q = x * levels / maximum, rounded to the nearest integer.
-inline void to_levels(const float* x, int64_t depth, float maximum, int levels, Levels& group) {
-  const bool zeros = maximum < kSmallestMaximum;
-  group.scale = zeros ? 0 : maximum / levels;
-  const vec inverse = broadcast(zeros ? 0 : levels / maximum);
+/// The nearest integers, of |v| < 2^22.
+inline ivec nearest(vec v) {
   const vec magic = broadcast(12582912.0f);  // 1.5 * 2^23: adding it leaves the integer in the low bits of the mantissa
+  return reinterpret_cast<ivec>(v + magic) - reinterpret_cast<ivec>(magic);
+}
+
+/// q = x / scale, rounded, where `levels` scales are as long as `length`.
+inline void to_levels(const float* x, int64_t depth, float length, int levels, Levels& group) {
+  const bool zeros = length < kSmallestLength;
+  group.scale = zeros ? 0 : length / levels;
+  const float inverse = zeros ? 0 : levels / length;
   for (int64_t k = 0; k < kQuantGroup; k += kLanes) {
     const vec v = depth - k >= kLanes ? load(x + k) : load_partial(x + k, depth - k);
-    const ivec q = reinterpret_cast<ivec>(v * inverse + magic) - reinterpret_cast<ivec>(magic);
+    const ivec q = nearest(v * broadcast(inverse));
     __builtin_memcpy(group.q + k, &q, sizeof(q));
   }
 }
@@ -66,12 +78,12 @@ struct Int16 {
   static_assert(int64_t{kLevels} * kLevels * kQuantGroup < (int64_t{1} << 31));
 
   static void quantize_x(const float* x, int64_t depth, Levels& group) {
-    to_levels(x, depth, largest(x, depth), kLevels, group);
+    const Span of_x = span(x, depth);
+    to_levels(x, depth, -of_x.low > of_x.high ? -of_x.low : of_x.high, kLevels, group);
   }
   static void quantize_w(const float* w, int64_t depth, Levels& group) { quantize_x(w, depth, group); }
 
-  static int32_t x_word(const int32_t* q) { return static_cast<int32_t>(uint32_t(q[1]) << 16 | (q[0] & 0xffff)); }
-  static int32_t w_word(const int32_t* q) { return x_word(q); }
+  static int32_t word(const int32_t* q) { return static_cast<int32_t>(uint32_t(q[1]) << 16 | (q[0] & 0xffff)); }
   static int32_t level(int32_t word, int64_t i) { return i == 0 ? word << 16 >> 16 : word >> 16; }
 
   /// Lane by lane, sum + the 2 products.
@@ -91,34 +103,54 @@ struct Int16 {
   }
 };
 
-/// Fours of 8 bits. AVX2's instruction multiplies unsigned x by signed w and adds neighbouring products in 16 bits,
-/// where they saturate; so x is q + 128, and w is scaled by sums of neighbours instead of single numbers. VNNI's adds
-/// all four in 32 bits, but takes the same words: a packed weight and its results are the same on every machine.
+/// Fours of 8 bits: x unsigned, 0 at `zero` of each group, so that a group which is mostly positive, as after a GELU,
+/// wastes no levels; W signed. AVX2's instruction adds neighbouring products in 16 bits, where they saturate.
+/// Neighbours in W of unlike signs cannot both push a sum the same way, so those of like sign alone share kPairLevels.
+/// VNNI's adds all four in 32 bits, but takes the same words: a packed weight and its results are the same on every
+/// machine.
 struct Int8 {
   static constexpr int kPerWord = 4;
-  static constexpr int kHeader = 2;  // the scale and, of W, -128 sum q: what the sum of a group starts from
+  static constexpr int kHeader = 2;  // the scale and, of x, its zero; of W, -sum q, which zero times is added
 
-  static constexpr int kLevels = 127, kZero = 128;
-  /// |w0| + |w1| <= 127 steps before they are rounded, by half a step each; so 128 after it.
-  static_assert((kLevels + kZero) * (kLevels + 1) <= INT16_MAX, "neighbouring products cannot saturate");
+  static constexpr int kLevels = 127;
+  /// How the 15 bits of a sum of two products are shared between W and x: for the least error of the product of random
+  /// normal numbers.
+  static constexpr int kPairLevels = 149, kXLevels = 217;
+  /// Sums of two rounded numbers are by one more than they were, at most.
+  static_assert((kXLevels + 1) * (kPairLevels + 1) <= INT16_MAX, "neighbouring products cannot saturate");
 
   static void quantize_x(const float* x, int64_t depth, Levels& group) {
-    to_levels(x, depth, largest(x, depth), kLevels, group);
+    const Span of_x = span(x, depth);
+    to_levels(x, depth, of_x.high - of_x.low, kXLevels, group);
+    int32_t least = 0;
+    for (int64_t k = 0; k < kQuantGroup; ++k) least = group.q[k] < least ? group.q[k] : least;
+    group.second = -least & 0xff;  // any number will do where the scale is NaN
+    for (int64_t k = 0; k < kQuantGroup; ++k) group.q[k] += group.second;
   }
   static void quantize_w(const float* w, int64_t depth, Levels& group) {
-    float maximum = 0;
+    float single = 0, pair = 0;
     for (int64_t k = 0; k < depth; k += 2) {
-      const float pair = __builtin_fabsf(w[k]) + (k + 1 < depth ? __builtin_fabsf(w[k + 1]) : 0);
-      maximum = pair > maximum ? pair : maximum;
+      const float a = w[k], b = k + 1 < depth ? w[k + 1] : 0;
+      const float sizes[] = {__builtin_fabsf(a), __builtin_fabsf(b), __builtin_fabsf(a + b)};
+      single = sizes[0] > single ? sizes[0] : single;
+      single = sizes[1] > single ? sizes[1] : single;
+      pair = sizes[2] > pair ? sizes[2] : pair;
     }
-    to_levels(w, depth, maximum, kLevels, group);
+    constexpr float kShare = float(kLevels) / kPairLevels;
+    to_levels(w, depth, pair * kShare > single ? pair * kShare : single, kLevels, group);
+    group.second = 0;
+    for (int64_t k = 0; k < depth; ++k) group.second -= group.q[k];
   }
 
-  static int32_t w_word(const int32_t* q) {
+  static int32_t word(const int32_t* q) {
     return static_cast<int32_t>(uint32_t(q[3]) << 24 | (q[2] & 0xff) << 16 | (q[1] & 0xff) << 8 | (q[0] & 0xff));
   }
-  static int32_t x_word(const int32_t* q) { return w_word(q) ^ static_cast<int32_t>(0x80808080); }  // q + 128
   static int32_t level(int32_t word, int64_t i) { return word << (24 - 8 * i) >> 24; }
+
+  /// Lane by lane, zero * -sum q: both have 16 bits, and zero no upper half. Whatever stands behind the last column of
+  /// W, it cannot overflow.
+  static ivec first_sum(ivec zero, ivec minus_sum) { return Int16::add_dot(ivec{}, zero, minus_sum); }
+  static_assert(kLevels * kQuantGroup <= INT16_MAX);
 
   /// Lane by lane, sum + the 4 products of unsigned x and signed w.
   static ivec add_dot(ivec sum, ivec x, ivec w) {

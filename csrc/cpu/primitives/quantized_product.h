@@ -5,7 +5,8 @@
 //     panel of W   [group]{ header [Q::kHeader][kPanel], words [kQuantGroup / Q::kPerWord][kPanel] }
 //
 // Within a group products are summed exactly, in int32; then c += float(sum) * scale_x * scale_w. The header's first
-// row is the scales. Its second, of Int8 alone, is what each column's sum starts from.
+// row is the scales. Its second, of Int8 alone, is the zeros of x and -sum q of W: their product is what a sum starts
+// from, since sum (q_x - zero) q_w = sum q_x q_w - zero sum q_w.
 #pragma once
 
 #include "cpu/primitives/quantize.h"
@@ -32,19 +33,15 @@ inline int64_t quantized_words(int64_t depth, int64_t width) {
 /// Row `i` of a tile or panel of `width`, from x[0 .. depth), by Q's functions for x or for W.
 template <typename Q>
 inline void quantize_row(const float* x, int64_t depth, int32_t* words, int64_t width, int64_t i,
-                         void (*quantize)(const float*, int64_t, Levels&), int32_t (*word)(const int32_t*)) {
+                         void (*quantize)(const float*, int64_t, Levels&)) {
   for (int64_t k0 = 0; k0 < depth; k0 += kQuantGroup) {
     const int64_t in_group = min(kQuantGroup, depth - k0);
     Levels group;
     quantize(x + k0, in_group, group);
     __builtin_memcpy(words + i, &group.scale, sizeof(group.scale));
-    if constexpr (Q::kHeader == 2) {
-      int32_t total = 0;
-      for (int64_t k = 0; k < in_group; ++k) total += group.q[k];
-      words[width + i] = -Q::kZero * total;
-    }
+    if constexpr (Q::kHeader == 2) words[width + i] = group.second;
     words += Q::kHeader * width;
-    for (int64_t k = 0; k < in_group; k += Q::kPerWord, words += width) words[i] = word(group.q + k);
+    for (int64_t k = 0; k < in_group; k += Q::kPerWord, words += width) words[i] = Q::word(group.q + k);
   }
 }
 
@@ -78,8 +75,9 @@ inline __attribute__((always_inline)) void multiply_quantized(const int32_t* a, 
     ivec sums[kRows][2] = {};
     if constexpr (Q::kHeader == 2) {
       for (int i = 0; i < kRows; ++i) {
-        sums[i][0] = load_words(b + kPanel);
-        sums[i][1] = load_words(b + kPanel + kLanes);
+        const ivec zero = broadcast_word(a[kQuantizedRows + i]);
+        sums[i][0] = Q::first_sum(zero, load_words(b + kPanel));
+        sums[i][1] = Q::first_sum(zero, load_words(b + kPanel + kLanes));
       }
     }
     a += Q::kHeader * kQuantizedRows;
@@ -125,11 +123,11 @@ struct QuantizedProduct {
 
   static void pack_x(const float* x, int64_t stride, int rows, int64_t depth, X* tile) {
     for (int i = 0; i < rows; ++i) {
-      quantize_row<Q>(x + i * stride, depth, tile, kRows, i, Q::quantize_x, Q::x_word);
+      quantize_row<Q>(x + i * stride, depth, tile, kRows, i, Q::quantize_x);
     }
   }
   static void pack_row(const Source* row, int64_t depth, int64_t column, W* panel) {
-    quantize_row<Q>(row, depth, panel, kPanel, column, Q::quantize_w, Q::w_word);
+    quantize_row<Q>(row, depth, panel, kPanel, column, Q::quantize_w);
   }
   static void unpack_row(const W* panel, int64_t depth, int64_t column, Source* row) {
     dequantize_row<Q>(panel, kPanel, column, depth, row);
