@@ -124,7 +124,7 @@ def bench(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     monkeypatch.syspath_prepend(str(Path(__file__).resolve().parent.parent))
     machine = importlib.import_module("bench.machine")
     monkeypatch.setattr(machine, "cache_bytes", lambda: _SMALL_CACHE)
-    monkeypatch.setattr(machine, "_RESIDENT_PRODUCTS", ((64, 64, 64),))
+    monkeypatch.setattr(machine, "_LARGE_PRODUCTS", ((64, 64, 64),))
     timing = importlib.import_module("bench.timing")
     monkeypatch.setattr(timing, "MIN_SAMPLE_SECONDS", 1e-4)
     monkeypatch.setattr(timing, "SETTLE_SECONDS", 0.0)
