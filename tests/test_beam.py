@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 import torch
 import transformers
+from beam_twin import BeamTwin
 from nn_models import BASE, batch, randomise
 from pipeline_models import VOCABULARY
 from safetensors.numpy import load_file, save_file
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import Tensor
 from transformers.models.xlnet import modeling_xlnet as xlnet
 
 import albert_fast
@@ -27,31 +27,10 @@ from albert_fast.pipelines.beam import BeamHead
 CLOSE = {"rtol": 1e-10, "atol": 1e-10}
 
 
-class Theirs(nn.Module):
-    """Encoder and head by transformers; padding is p_mask, as in XLNet's data."""
-
-    def __init__(self, config: transformers.AlbertConfig) -> None:
-        super().__init__()
-        self.albert = transformers.AlbertModel(config, add_pooling_layer=False)
-        self.start_logits = xlnet.XLNetPoolerStartLogits(config)
-        self.end_logits = xlnet.XLNetPoolerEndLogits(config)
-        self.answer_class = xlnet.XLNetPoolerAnswerClass(config)
-
-    def loss(
-        self, inputs: dict[str, Tensor], p_mask: Tensor, starts: Tensor, ends: Tensor, none: Tensor, cls: Tensor
-    ) -> Tensor:
-        hidden = self.albert(**inputs).last_hidden_state
-        start_logits = self.start_logits(hidden, p_mask=p_mask)
-        end_logits = self.end_logits(hidden, start_positions=starts, p_mask=p_mask)
-        logits = self.answer_class(hidden, start_positions=starts, cls_index=cls)
-        spans = (F.cross_entropy(start_logits, starts) + F.cross_entropy(end_logits, ends)) / 2
-        return spans + 0.5 * F.binary_cross_entropy_with_logits(logits, none.double())
-
-
 @pytest.fixture(scope="module")
-def models() -> tuple[Theirs, AlbertForBeamQuestionAnswering]:
+def models() -> tuple[BeamTwin, AlbertForBeamQuestionAnswering]:
     config = transformers.AlbertConfig(**BASE)
-    theirs = Theirs(config)
+    theirs = BeamTwin(config)
     randomise(theirs, seed=3)
     ours = AlbertForBeamQuestionAnswering(config)
     missing = ours.load_state_dict(theirs.state_dict())
@@ -68,7 +47,7 @@ def inputs_and_mask() -> tuple[dict[str, Tensor], Tensor]:
     return inputs, p_mask
 
 
-def test_loss_and_gradients(models: tuple[Theirs, Any]) -> None:
+def test_loss_and_gradients(models: tuple[BeamTwin, Any]) -> None:
     theirs, ours = models
     inputs, p_mask = inputs_and_mask()
     starts, ends, none = torch.tensor([5, 0, 0, 0, 0]), torch.tensor([9, 0, 0, 0, 0]), torch.tensor([0, 1, 1, 1, 1])
@@ -87,7 +66,7 @@ def test_loss_and_gradients(models: tuple[Theirs, Any]) -> None:
     assert without < expected, "the class has a loss of its own"
 
 
-def test_cls_index(models: tuple[Theirs, Any]) -> None:
+def test_cls_index(models: tuple[BeamTwin, Any]) -> None:
     """The state beside the start's, in training and without labels; nothing else."""
     theirs, ours = models
     inputs, p_mask = inputs_and_mask()
@@ -108,7 +87,7 @@ def test_cls_index(models: tuple[Theirs, Any]) -> None:
     assert torch.equal(at_zero.end_top_index, elsewhere.end_top_index)
 
 
-def test_answers_that_were_cut_off_are_ignored(models: tuple[Theirs, Any]) -> None:
+def test_answers_that_were_cut_off_are_ignored(models: tuple[BeamTwin, Any]) -> None:
     _, ours = models
     inputs, p_mask = inputs_and_mask()
     two = {name: tensor[[0, 0]] for name, tensor in inputs.items()}
@@ -125,7 +104,7 @@ def test_answers_that_were_cut_off_are_ignored(models: tuple[Theirs, Any]) -> No
 
 
 @torch.no_grad()
-def test_padding_counts_as_masked(models: tuple[Theirs, Any]) -> None:
+def test_padding_counts_as_masked(models: tuple[BeamTwin, Any]) -> None:
     _, ours = models
     inputs, _ = inputs_and_mask()
     padding = inputs["attention_mask"] == 0
@@ -139,7 +118,7 @@ def test_padding_counts_as_masked(models: tuple[Theirs, Any]) -> None:
 
 
 @torch.no_grad()
-def test_the_beam(models: tuple[Theirs, Any]) -> None:
+def test_the_beam(models: tuple[BeamTwin, Any]) -> None:
     """Row by row, start by start, from transformers' modules; in transformers' order, the best end of every start
     first."""
     theirs, ours = models
@@ -157,18 +136,13 @@ def test_the_beam(models: tuple[Theirs, Any]) -> None:
     ]
     for row in range(5):
         one, mask = hidden[row : row + 1], p_mask[row : row + 1]
-        log_probs = theirs.start_logits(one, p_mask=mask)[0].log_softmax(-1)
         allowed = int((mask == 0).sum())
-        best = log_probs.topk(min(5, allowed))
-        torch.testing.assert_close(output.start_top_log_probs[row, :allowed], best.values, **CLOSE)
-        assert output.start_top_index[row, :allowed].tolist() == best.indices.tolist()
-        for i, start in enumerate(best.indices):
-            ends = theirs.end_logits(one, start_positions=start[None], p_mask=mask)[0].log_softmax(-1)
-            expected = ends.topk(min(5, allowed))
-            torch.testing.assert_close(output.end_top_log_probs[row, i::5][:allowed], expected.values, **CLOSE)
-            assert output.end_top_index[row, i::5][:allowed].tolist() == expected.indices.tolist()
-        summary = (log_probs.exp()[:, None] * one[0]).sum(0)[None]
-        logit = theirs.answer_class(one, start_states=summary, cls_index=torch.zeros(1, dtype=torch.long))
+        starts, ends, logit = theirs.beam(one, mask, min(5, allowed))
+        torch.testing.assert_close(output.start_top_log_probs[row, :allowed], starts.values, **CLOSE)
+        assert output.start_top_index[row, :allowed].tolist() == starts.indices.tolist()
+        for i, of_start in enumerate(ends):
+            torch.testing.assert_close(output.end_top_log_probs[row, i::5][:allowed], of_start.values, **CLOSE)
+            assert output.end_top_index[row, i::5][:allowed].tolist() == of_start.indices.tolist()
         torch.testing.assert_close(output.cls_logits[row : row + 1], logit, **CLOSE)
 
 
@@ -215,7 +189,7 @@ def test_a_saved_model_answers_the_same_with_and_without_torch(tmp_path: Path, l
     assert beam.cls_logit == pytest.approx(float(expected.cls_logits[0]), abs=1e-5)
 
 
-def test_arguments_that_cannot_be_are_refused(models: tuple[Theirs, Any]) -> None:
+def test_arguments_that_cannot_be_are_refused(models: tuple[BeamTwin, Any]) -> None:
     _, ours = models
     inputs, p_mask = inputs_and_mask()
     one, five = torch.zeros(1, dtype=torch.long), torch.zeros(5, dtype=torch.long)

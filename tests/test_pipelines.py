@@ -6,10 +6,9 @@ from typing import Any
 
 import pytest
 import torch
-import transformers
 from nn_models import BASE
-from our_tokenizer import OurTokenizer
 from pipeline_models import TEXTS, TOLERANCE, Make, assert_equal, maker
+from their_pipelines import theirs
 
 import albert_fast
 from albert_fast.errors import CheckpointError, ConfigError, InvalidInputError, InvalidTypeError, MissingDependencyError
@@ -22,11 +21,6 @@ PROMPTS = ["Hello I'm a [MASK] model.", "The man worked as a [MASK].", "The woma
 @pytest.fixture(scope="module")
 def make(tmp_path_factory: pytest.TempPathFactory) -> Make:
     return maker(tmp_path_factory)
-
-
-def theirs(task: str, folder: str, model: Any, **options: Any) -> Any:
-    """transformers' pipeline, given our input ids: its own tokenizer of version 5 makes others in places."""
-    return transformers.pipeline(task, model=model, tokenizer=OurTokenizer(folder), device="cpu", **options)
 
 
 def without_spaces(found: list[Any]) -> list[Any]:
