@@ -4,6 +4,7 @@ weights measures."""
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -80,6 +81,13 @@ def test_predictions_are_those_of_transformers(
 def test_races_parts_have_figures_of_their_own(data: dict[str, Path], trained: Callable[[str], Path]) -> None:
     figures = evaluate("race", trained("race") / "best", data["race"]).figures
     assert figures["high_accuracy"] + figures["middle_accuracy"] == 2 * figures["accuracy"]
+
+
+def test_what_is_saved_names_its_labels(trained: Callable[[str], Path]) -> None:
+    """Both ways: transformers' zero-shot-classification looks for "entailment" in ``label2id``."""
+    config = json.loads((trained("mnli") / "final" / "config.json").read_text())
+    assert config["id2label"] == {"0": "contradiction", "1": "entailment", "2": "neutral"}
+    assert config["label2id"] == {"contradiction": 0, "entailment": 1, "neutral": 2}
 
 
 def test_a_task_can_be_measured_in_any_dtype(data: dict[str, Path], trained: Callable[[str], Path]) -> None:

@@ -92,11 +92,11 @@ def finetune(
     if len({path.stem for path in dev_files}) < len(dev_files):
         raise InvalidInputError(f"development: got two files of one name, expected names that differ: {dev_files}")
     names = kind.labels(examples)
+    label2id = {name: i for i, name in enumerate(names or ())}
     changes: dict[str, Any] = dict(recipe.model)
     if names is not None:
-        changes["id2label"] = dict(enumerate(names))
+        changes |= {"id2label": dict(enumerate(names)), "label2id": label2id}
     network = kind.model_class.from_pretrained(model, dtype="float32", **changes)
-    label2id = {name: i for i, name in enumerate(names or ())}
     objective = Objective(
         kind,
         kind.features(examples, label2id),
