@@ -83,6 +83,17 @@ def test_races_parts_have_figures_of_their_own(data: dict[str, Path], trained: C
     assert figures["high_accuracy"] + figures["middle_accuracy"] == 2 * figures["accuracy"]
 
 
+def test_a_run_depends_on_its_seed_alone(data: dict[str, Path], tmp_path: Path) -> None:
+    """A new head, too, whatever was drawn before."""
+    weights = []
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        recipe = FinetuningRecipe(TrainingRules(steps=1, batch_size=4, seed=seed), RULES)
+        finetune("sst2", recipe, "random:tiny", data["sst2"], tmp_path / name, progress=False)
+        weights.append((tmp_path / name / "final" / "model.safetensors").read_bytes())
+    assert weights[0] == weights[1]
+    assert weights[0] != weights[2]
+
+
 def test_what_is_saved_names_its_labels(trained: Callable[[str], Path]) -> None:
     """Both ways: transformers' zero-shot-classification looks for "entailment" in ``label2id``."""
     config = json.loads((trained("mnli") / "final" / "config.json").read_text())

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+import torch
+
 from albert_fast.errors import ConfigError, InvalidInputError
 from albert_fast.finetuning.choice import RaceTask
 from albert_fast.finetuning.classification import ClassificationTask, MnliTask, Sst2Task
@@ -96,6 +98,7 @@ def finetune(
     changes: dict[str, Any] = dict(recipe.model)
     if names is not None:
         changes |= {"id2label": dict(enumerate(names)), "label2id": label2id}
+    torch.manual_seed(recipe.training.seed)  # of a new head
     network = kind.model_class.from_pretrained(model, dtype="float32", **changes)
     objective = Objective(
         kind,
