@@ -20,6 +20,7 @@ COMMANDS = {
     "training": "a training step against transformers: speed and memory",
     "scaling": "ours with 1 and more threads, and in batches of all sizes",
     "strassen": "one level of Strassen-Winograd around our product",
+    "tasks": "every task and pipeline beside transformers' on the same weights: figures and predictions",
     "accuracy": "our error and transformers' error against float64",
     "memory": "memory while loading and encoding",
     "install": "time of pip install, size of the package",
