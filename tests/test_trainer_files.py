@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import os
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -142,18 +145,39 @@ def test_a_damaged_log_is_named(tmp_path: Path, line: bytes) -> None:
 
 
 def test_tensorboard_has_the_records(tmp_path: Path) -> None:
-    events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     write_log(tmp_path)
-    board = events.EventAccumulator(str(tmp_path / "tensorboard"))
+    assert scalars(tmp_path, "train/loss") == [(step, pytest.approx(step / 3)) for step in (1, 2, 3)]
+    assert scalars(tmp_path, "evaluation/accuracy") == [(3, 0.5)]
+    log = Log(tmp_path, 1)
+    log.write("train", 2, {"loss": 9.0})
+    log.close()
+    assert scalars(tmp_path, "train/loss") == [(1, pytest.approx(1 / 3)), (2, 9.0)], "steps that are made again"
+
+
+def scalars(folder: Path, name: str) -> list[tuple[int, float]]:
+    """Step and value, as TensorBoard reads them."""
+    events = importlib.import_module("tensorboard.backend.event_processing.event_accumulator")
+    board = events.EventAccumulator(str(folder / "tensorboard"))
     board.Reload()
-    assert [(event.step, event.value) for event in board.Scalars("train/loss")] == [
-        (step, pytest.approx(step / 3)) for step in (1, 2, 3)
-    ]
-    assert [event.value for event in board.Scalars("evaluation/accuracy")] == [0.5]
+    return [(event.step, event.value) for event in board.Scalars(name)]
+
+
+def test_tensorboard_does_without_tensorflow(tmp_path: Path) -> None:
+    """Importing it takes seconds and writes on standard error."""
+    (tmp_path / "tensorflow.py").write_text("raise SystemExit('tensorflow was imported')\n")
+    code = (
+        "import pathlib, sys; from albert_fast.trainer.logs import Log\n"
+        "log = Log(pathlib.Path(sys.argv[1]), 0); log.write('train', 1, {'loss': 0.5}); log.close()\n"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "run")]
+    path = os.pathsep.join(filter(None, (str(tmp_path), os.environ.get("PYTHONPATH"))))
+    done = subprocess.run(command, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert scalars(tmp_path / "run", "train/loss") == [(1, 0.5)]
 
 
 def test_tensorboard_need_not_be_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    monkeypatch.setitem(sys.modules, "tensorboardX", None)
     write_log(tmp_path)
     assert [json.loads(line)["step"] for line in (tmp_path / "log.jsonl").read_text().splitlines()] == [1, 2, 3, 3]
     assert not (tmp_path / "tensorboard").exists()

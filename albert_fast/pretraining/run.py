@@ -72,7 +72,7 @@ def pretrain(
         recipe: model and settings.
         train, heldout: text files. Without ``heldout`` figures are of training text.
         output: the run's folder: ``best/`` (least held-out MLM loss), ``final/``, ``checkpoints/``, ``log.jsonl``,
-            ``tensorboard/`` where tensorboard is installed, ``corpus/`` (the text as ids).
+            ``tensorboard/`` where tensorboardX is installed, ``corpus/`` (the text as ids).
         vocabulary: a ``spiece.model``, or what ``AlbertTokenizer.from_pretrained`` takes.
         init: a checkpoint to start from instead of random weights; the recipe's ``[model]`` is then not used.
         device: of torch.

@@ -1,4 +1,4 @@
-"""What a run reports: a JSON line for each record, the same for TensorBoard where that is installed."""
+"""What a run reports: a JSON line for each record, the same for TensorBoard where tensorboardX is installed."""
 
 from __future__ import annotations
 
@@ -78,7 +78,9 @@ def _parsed(path: Path, lines: list[str]) -> Iterator[tuple[str, dict[str, Any]]
 
 def _board(folder: Path, step: int) -> Any:
     try:
-        from torch.utils.tensorboard import SummaryWriter
+        # Not torch's, which imports TensorFlow where that is installed.
+        from tensorboardX import SummaryWriter  # type: ignore[import-untyped]
     except ImportError:
         return None
-    return SummaryWriter(str(folder), purge_step=step + 1)
+    # Its files are named by the second: the step keeps those of two runs apart.
+    return SummaryWriter(str(folder), purge_step=step + 1, filename_suffix=f".{step}")
