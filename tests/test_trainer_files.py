@@ -131,7 +131,24 @@ def test_a_log_goes_on_behind_the_checkpoint(tmp_path: Path) -> None:
     assert read_log(tmp_path, "evaluation") == [], "it is of a step that is made again"
 
 
-@pytest.mark.parametrize("line", [b'{"kind": "train", "st', b'{"loss": 1.0}', b"[1]", b"\xff\xfe", b""])
+def test_the_log_of_a_run_that_was_killed_can_be_read(tmp_path: Path) -> None:
+    """While it writes, too; opening it drops the same half line."""
+    write_log(tmp_path)
+    whole = read_log(tmp_path, "train")
+    path = tmp_path / "log.jsonl"
+    content = path.read_bytes()
+    for half in (b'{"kind": "train", "step": 4, "lo', b'{"kind": "train", "step": 4}', b'{"kind": "\xc3'):
+        path.write_bytes(content + half)
+        assert read_log(tmp_path, "train") == whole
+        assert path.read_bytes() == content + half, "reading changes nothing"
+        Log(tmp_path, 9).close()
+        assert path.read_bytes() == content
+
+
+NOT_UTF_8 = b'{"kind": "train", "step": 2, "na\xffme": 1.0}'
+
+
+@pytest.mark.parametrize("line", [b'{"kind": "train", "st', b'{"loss": 1.0}', b"[1]", b"\xff\xfe", b"", NOT_UTF_8])
 def test_a_damaged_log_is_named(tmp_path: Path, line: bytes) -> None:
     write_log(tmp_path)
     path = tmp_path / "log.jsonl"

@@ -22,21 +22,15 @@ class Log:
         self._path = folder / _FILE
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            kept = [line for line, record in _parsed(self._path, self._lines()) if record["step"] <= step]
+            found = _records(self._path) if self._path.exists() else ()
+            kept = [line + b"\n" for line, record in found if record["step"] <= step]
             partial = self._path.with_suffix(".partial")
-            partial.write_text("".join(kept), encoding="utf-8")
+            partial.write_bytes(b"".join(kept))
             os.replace(partial, self._path)
             self._file = open(self._path, "a", encoding="utf-8")  # noqa: SIM115
         except OSError as error:
             raise OutputError(f"output: cannot write {self._path} ({error.strerror or error})") from error
         self._board = _board(folder / "tensorboard", step)
-
-    def _lines(self) -> list[str]:
-        """Whole lines: the last one of a run that was killed may be half there."""
-        if not self._path.exists():
-            return []
-        text = self._path.read_text(encoding="utf-8", errors="replace")
-        return [line for line in text.splitlines(keepends=True) if line[-1] == "\n"]
 
     def write(self, kind: str, step: int, values: dict[str, float]) -> None:
         """One record. Raises ``OutputError``."""
@@ -58,20 +52,21 @@ class Log:
 
 def read_log(folder: str | os.PathLike[str], kind: str) -> list[dict[str, Any]]:
     """The records of one kind, ``"train"`` or ``"evaluation"``. Raises ``CheckpointError`` if a line is none."""
-    path = Path(folder) / _FILE
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    return [record for _, record in _parsed(path, lines) if record["kind"] == kind]
+    return [record for _, record in _records(Path(folder) / _FILE) if record["kind"] == kind]
 
 
-def _parsed(path: Path, lines: list[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+def _records(path: Path) -> Iterator[tuple[bytes, dict[str, Any]]]:
+    """Whole lines, and what they say: the last one of a run that was killed may be half there."""
+    *lines, _ = path.read_bytes().split(b"\n")
     for number, line in enumerate(lines, start=1):
         try:
-            record = json.loads(line)
+            record = json.loads(line.decode("utf-8"))
             if not isinstance(record["step"], int) or not isinstance(record["kind"], str):
                 raise TypeError("step or kind")
         except (ValueError, TypeError, KeyError) as error:
+            shown = line.decode("utf-8", "backslashreplace")[:80]
             raise CheckpointError(
-                f"{path}: line {number} is {line.rstrip()[:80]!r}, expected a record with kind and step; remove it"
+                f"{path}: line {number} is {shown!r}, expected a record with kind and step; remove it"
             ) from error
         yield line, record
 
