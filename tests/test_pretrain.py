@@ -15,7 +15,7 @@ from pretraining_runs import MODEL, TRAINING, WORDS, records, weights, write_rec
 
 import albert_fast
 from albert_fast.errors import ConfigError, InvalidInputError, ModelNotFoundError
-from albert_fast.nn import AlbertConfig, AlbertForPreTraining
+from albert_fast.nn import AlbertConfig, AlbertForMaskedLM, AlbertForPreTraining
 from albert_fast.pretraining import IGNORED, Corpus, Examples, MaskRules, SegmentRules
 from albert_fast.pretraining.run import PretrainingRecipe, pretrain
 from albert_fast.pretraining.task import PretrainingTask, as_tensors
@@ -218,6 +218,16 @@ def test_a_run_from_a_checkpoint(
         torch.testing.assert_close(made.state_dict()[name], tensor, rtol=0, atol=1e-8, msg=name)
     with pytest.raises(InvalidInputError, match="has a run with model"):
         run(tmp_path / "run", texts, rows)
+
+
+def test_a_head_that_the_checkpoint_lacks_is_drawn_from_the_seed(tmp_path: Path, texts: dict[str, list[Path]]) -> None:
+    shape = {**MODEL, "vocab_size": AlbertTokenizer.from_pretrained(VOCABULARY).vocab_size}
+    AlbertForMaskedLM(AlbertConfig(**shape)).save_pretrained(tmp_path / "init")
+    rows = recipe(steps=1, warmup_steps=0)
+    for number in range(2):
+        torch.manual_seed(number)  # whatever was drawn before
+        run(tmp_path / str(number), texts, PretrainingRecipe({}, rows.training, rows.segments), init=tmp_path / "init")
+    assert weights(tmp_path / "0") == weights(tmp_path / "1")
 
 
 def test_examples_without_a_mask_are_trained_on(texts: dict[str, list[Path]], tokenizer: AlbertTokenizer) -> None:

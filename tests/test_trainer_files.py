@@ -161,6 +161,11 @@ def test_a_damaged_log_is_named(tmp_path: Path, line: bytes) -> None:
     assert path.read_bytes() == damaged, "nothing is lost"
 
 
+def test_a_log_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"log\.jsonl: no such file, expected the log of a run"):
+        read_log(tmp_path, "train")
+
+
 def test_tensorboard_has_the_records(tmp_path: Path) -> None:
     write_log(tmp_path)
     assert scalars(tmp_path, "train/loss") == [(step, pytest.approx(step / 3)) for step in (1, 2, 3)]

@@ -121,10 +121,10 @@ def pretrain(
 
 
 def _model(recipe: PretrainingRecipe, tokenizer: AlbertTokenizer, init: PathLike | None) -> AlbertForPreTraining:
+    torch.manual_seed(recipe.training.seed)  # of all weights, or of heads that `init` lacks
     if init is not None:
         model: AlbertForPreTraining = AlbertForPreTraining.from_pretrained(init, dtype="float32")
     else:
-        torch.manual_seed(recipe.training.seed)
         unknown = sorted(set(recipe.model) - set(AlbertConfig.__annotations__))
         if unknown:
             raise ConfigError(f"[model] {unknown[0]}: unknown, expected a field of AlbertConfig")

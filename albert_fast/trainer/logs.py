@@ -51,8 +51,12 @@ class Log:
 
 
 def read_log(folder: str | os.PathLike[str], kind: str) -> list[dict[str, Any]]:
-    """The records of one kind, ``"train"`` or ``"evaluation"``. Raises ``CheckpointError`` if a line is none."""
-    return [record for _, record in _records(Path(folder) / _FILE) if record["kind"] == kind]
+    """The records of one kind, ``"train"`` or ``"evaluation"``. Raises ``CheckpointError`` if a line is none, or
+    there is no log."""
+    path = Path(folder) / _FILE
+    if not path.exists():
+        raise CheckpointError(f"{path}: no such file, expected the log of a run")
+    return [record for _, record in _records(path) if record["kind"] == kind]
 
 
 def _records(path: Path) -> Iterator[tuple[bytes, dict[str, Any]]]:
