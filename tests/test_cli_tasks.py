@@ -13,20 +13,11 @@ import torch
 import transformers
 from cli_tools import run
 from nn_models import BASE, randomise
+from their_pipelines import CLASSES
 
 import albert_fast
 from albert_fast.tokenizer import AlbertTokenizer
 
-HEADS = {
-    "fill-mask": "AlbertForMaskedLM",
-    "feature-extraction": "AlbertModel",
-    "text-classification": "AlbertForSequenceClassification",
-    "zero-shot-classification": "AlbertForSequenceClassification",
-    "token-classification": "AlbertForTokenClassification",
-    "question-answering": "AlbertForQuestionAnswering",
-    "multiple-choice": "AlbertForMultipleChoice",
-    "sentence-order": "AlbertForPreTraining",
-}
 A, B = "A [MASK] text.", "Another [MASK] one."
 CALLS: dict[str, tuple[list[str], Any, dict[str, Any]]] = {
     "fill-mask": ([A, B, "--top-k", "2"], [A, B], {"top_k": 2}),
@@ -54,7 +45,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     vocabulary = Path(albert_fast.__file__).parent / "data" / "spiece.model"
     size = AlbertTokenizer.from_pretrained("random:albert-base-v2").vocab_size
     made = {}
-    for task, name in HEADS.items():
+    for task, name in CLASSES.items():
         folder = tmp_path_factory.mktemp(task)
         config = transformers.AlbertConfig(**{**BASE, "vocab_size": size}, id2label={0: "no", 1: "entailment"})
         torch.manual_seed(0)

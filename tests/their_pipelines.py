@@ -22,7 +22,7 @@ LONGEST_ANSWER = 15
 def theirs(task: str, folder: str | os.PathLike[str], model: Any = None, **options: Any) -> Callable[..., Any]:
     """To be called as ours, without a pipeline in transformers with a list. ``model``: one of its that is loaded."""
     if model is None:
-        model = getattr(transformers, _CLASSES[task]).from_pretrained(folder).eval()
+        model = getattr(transformers, CLASSES[task]).from_pretrained(folder).eval()
     if task not in _RULES:
         tokenizer = OurTokenizer(os.fspath(folder))
         return transformers.pipeline(task, model=model, tokenizer=tokenizer, device="cpu", **options)
@@ -65,7 +65,7 @@ def _order(model: Any, tokenizer: AlbertTokenizer, pair: tuple[str, str]) -> lis
     return sorted(({"label": label, "score": score} for label, score in named), key=lambda x: -x["score"])
 
 
-_CLASSES = {
+CLASSES = {
     "fill-mask": "AlbertForMaskedLM",
     "feature-extraction": "AlbertModel",
     "text-classification": "AlbertForSequenceClassification",

@@ -124,22 +124,13 @@ template <typename P>
 void pack(const PackWeight& op) {
   const int64_t cols = op.rows.cols;
   for (int64_t i = 0, taken; i < op.rows.rows; i += taken) {
-    const int64_t row = op.first_row + i;
-    // Rows of a whole panel are packed together: alone, each would write one number into every line of it.
-    const bool whole = P::kTakesPlain && row % kPanel == 0 && op.rows.rows - i >= kPanel;
-    taken = whole ? kPanel : 1;
+    const int64_t row = op.first_row + i, column = row % kPanel;
+    taken = min(kPanel - column, op.rows.rows - i);  // of one panel
     for (int64_t k0 = 0; k0 < cols; k0 += kDepthBlock) {
       const int64_t depth = min(kDepthBlock, cols - k0);
       auto* panel =
           static_cast<typename P::W*>(op.packed) + packed_offset<P>(op.num_rows, cols, row / kPanel, k0, depth);
-      const auto* source = op.rows.row<typename P::Source>(i) + k0;
-      if constexpr (P::kTakesPlain) {
-        if (whole) {
-          pack_panel_transposed(source, op.rows.stride, kPanel, depth, panel);
-          continue;
-        }
-      }
-      P::pack_row(source, depth, row % kPanel, panel);
+      P::pack_rows(op.rows.row<typename P::Source>(i) + k0, op.rows.stride, taken, depth, column, panel);
     }
   }
 }

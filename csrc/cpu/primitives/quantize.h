@@ -37,6 +37,9 @@ static_assert(kQuantGroup % kLanes == 0);
 /// becomes NaN, not some number.
 struct Span {
   float low, high;
+
+  /// The largest |x|.
+  float magnitude() const { return -low > high ? -low : high; }
 };
 
 inline Span span(const float* x, int64_t depth) {
@@ -78,8 +81,7 @@ struct Int16 {
   static_assert(int64_t{kLevels} * kLevels * kQuantGroup < (int64_t{1} << 31));
 
   static void quantize_x(const float* x, int64_t depth, Levels& group) {
-    const Span of_x = span(x, depth);
-    to_levels(x, depth, -of_x.low > of_x.high ? -of_x.low : of_x.high, kLevels, group);
+    to_levels(x, depth, span(x, depth).magnitude(), kLevels, group);
   }
   static void quantize_w(const float* w, int64_t depth, Levels& group) { quantize_x(w, depth, group); }
 
@@ -128,16 +130,14 @@ struct Int8 {
     for (int64_t k = 0; k < kQuantGroup; ++k) group.q[k] += group.second;
   }
   static void quantize_w(const float* w, int64_t depth, Levels& group) {
-    float single = 0, pair = 0;
-    for (int64_t k = 0; k < depth; k += 2) {
-      const float a = w[k], b = k + 1 < depth ? w[k + 1] : 0;
-      const float sizes[] = {__builtin_fabsf(a), __builtin_fabsf(b), __builtin_fabsf(a + b)};
-      single = sizes[0] > single ? sizes[0] : single;
-      single = sizes[1] > single ? sizes[1] : single;
-      pair = sizes[2] > pair ? sizes[2] : pair;
+    float pair = 0;  // |w0 + w1| at its largest: of unlike signs it is below |w0| or |w1|
+    for (int64_t k = 0; k + 1 < depth; k += 2) {
+      const float size = __builtin_fabsf(w[k] + w[k + 1]);
+      pair = size > pair ? size : pair;
     }
     constexpr float kShare = float(kLevels) / kPairLevels;
-    to_levels(w, depth, pair * kShare > single ? pair * kShare : single, kLevels, group);
+    const float single = span(w, depth).magnitude(), shared = pair * kShare;
+    to_levels(w, depth, shared > single ? shared : single, kLevels, group);
     group.second = 0;
     for (int64_t k = 0; k < depth; ++k) group.second -= group.q[k];
   }

@@ -112,10 +112,9 @@ template <typename Q>
 struct QuantizedProduct {
   using X = int32_t;     // unit of packed x
   using W = int32_t;     // unit of packed W
-  using Source = float;  // of the rows that pack_row takes
+  using Source = float;  // of the rows that pack_rows takes
   static constexpr int kRows = kQuantizedRows;
   static constexpr int64_t kShortChain = kDepthBlock;  // integers are summed exactly
-  static constexpr bool kTakesPlain = false;
 
   static int64_t x_units(int64_t depth) { return quantized_words<Q>(depth, kRows); }
   static int64_t w_units(int64_t depth) { return quantized_words<Q>(depth, kPanel); }
@@ -126,8 +125,10 @@ struct QuantizedProduct {
       quantize_row<Q>(x + i * stride, depth, tile, kRows, i, Q::quantize_x);
     }
   }
-  static void pack_row(const Source* row, int64_t depth, int64_t column, W* panel) {
-    quantize_row<Q>(row, depth, panel, kPanel, column, Q::quantize_w);
+  static void pack_rows(const Source* x, int64_t stride, int64_t rows, int64_t depth, int64_t column, W* panel) {
+    for (int64_t i = 0; i < rows; ++i) {
+      quantize_row<Q>(x + i * stride, depth, panel, kPanel, column + i, Q::quantize_w);
+    }
   }
   static void unpack_row(const W* panel, int64_t depth, int64_t column, Source* row) {
     dequantize_row<Q>(panel, kPanel, column, depth, row);

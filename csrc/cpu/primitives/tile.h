@@ -10,6 +10,7 @@
 // a row's result does not depend on the rows beside it.
 #pragma once
 
+#include "cpu/primitives/block.h"
 #include "cpu/primitives/simd.h"
 #include "kernels/types.h"
 
@@ -42,7 +43,7 @@ struct Ahead {
 
   Ahead() = default;
   Ahead(const void* panel, int64_t bytes, int64_t share, int64_t shares, int64_t steps)
-      : data(static_cast<const char*>(panel) + bytes * share / shares), step((bytes - 1) / (shares * steps) + 1) {}
+      : data(static_cast<const char*>(panel) + bytes * share / shares), step(ceil_div(bytes, shares * steps)) {}
 
   /// One step: its lines, of the `kBytes` that a step of the product reads. All of them if the tile is the only one:
   /// a line that nobody asked for is waited for.
