@@ -3,32 +3,45 @@ at once."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from albert_fast.errors import CheckpointError
-from albert_fast.layout import Heads, Shape, expected_shapes
+from albert_fast.layout import HEAD_PREFIXES, Heads, Shape, expected_shapes
 from albert_fast.sources import WeightSource, row_blocks
 
 if TYPE_CHECKING:
     from albert_fast import _core
 
 _MOST_NAMES_SHOWN: Final = 12
+_log = logging.getLogger("albert_fast")
 
 
 def heads(source: WeightSource) -> Heads:
     """Find out which heads a source has, and make sure it holds exactly what its configuration says.
 
-    Raises one ``CheckpointError`` that lists every missing tensor (of the encoder, or of a head that is there
-    in part), every wrong shape, and every tensor in ALBERT's own namespaces that the configuration has no
-    place for.
+    A head that is there in part, or in another shape, is left out with a warning: features do not depend on it.
+    Raises one ``CheckpointError`` that lists every missing tensor of the encoder, every wrong shape, and every
+    tensor of its namespace that the configuration has no place for.
     """
     found = Heads.of(source.tensor_names)
+    for head, prefix in zip(Heads._fields, HEAD_PREFIXES, strict=True):
+        if getattr(found, head) and (problem := _problem_of(source, found, prefix)):
+            _log.warning("model %s: its %s is left out: %s", source.name, head.replace("_", " "), problem)
+            found = found._replace(**{head: False})
     wanted = expected_shapes(source.config, found)
-    _require(source, wanted, unexpected=[name for name in source.tensor_names if name not in wanted])
+    unexpected = [n for n in source.tensor_names if n not in wanted and not n.startswith(HEAD_PREFIXES)]
+    _require(source, wanted, unexpected)
     return found
+
+
+def _problem_of(source: WeightSource, found: Heads, prefix: str) -> str:
+    """Why a head of the source cannot be run, or nothing."""
+    wanted = {n: shape for n, shape in expected_shapes(source.config, found).items() if n.startswith(prefix)}
+    return "; ".join(_misfits(source, wanted))
 
 
 def fill(buffer: _core.WeightBuffer, source: WeightSource, *, progress: Callable[[int], Any] | None = None) -> None:
@@ -52,6 +65,17 @@ def fill(buffer: _core.WeightBuffer, source: WeightSource, *, progress: Callable
 
 
 def _require(source: WeightSource, wanted: Mapping[str, Shape], unexpected: list[str]) -> None:
+    problems = _misfits(source, wanted)
+    if problems and problems[0].startswith("missing") and source.unused_tensors:
+        problems.append(f"not ALBERT's: {_shortened(source.unused_tensors)}")
+    if unexpected:
+        problems.append(f"not in the configuration: {_shortened(unexpected)}")
+    if problems:
+        raise CheckpointError(f"model {source.name}: its tensors do not fit its configuration. {'; '.join(problems)}")
+
+
+def _misfits(source: WeightSource, wanted: Mapping[str, Shape]) -> list[str]:
+    """What of the wanted tensors is missing, and what has another shape."""
     present = set(source.tensor_names)
     missing = [name for name in wanted if name not in present]
     misshapen = [
@@ -59,19 +83,8 @@ def _require(source: WeightSource, wanted: Mapping[str, Shape], unexpected: list
         for name, shape in wanted.items()
         if name in present and source.shape(name) != shape
     ]
-    problems = [
-        f"{what}: {_shortened(which)}"
-        for what, which in (
-            ("missing", missing),
-            ("wrong shape", misshapen),
-            ("not in the configuration", unexpected),
-        )
-        if which
-    ]
-    if missing and source.unused_tensors:
-        problems.append(f"not ALBERT's: {_shortened(source.unused_tensors)}")
-    if problems:
-        raise CheckpointError(f"model {source.name}: its tensors do not fit its configuration. {'; '.join(problems)}")
+    found = (("missing", missing), ("wrong shape", misshapen))
+    return [f"{what}: {_shortened(which)}" for what, which in found if which]
 
 
 def _shortened(names: list[str] | tuple[str, ...]) -> str:

@@ -9,6 +9,8 @@ from albert_fast import _core
 from albert_fast.config import AlbertConfig
 
 Shape = tuple[int, ...]
+HEAD_PREFIXES = ("albert.pooler.", "predictions.", "sop_classifier.")
+"""Namespaces of the fields of ``Heads``."""
 
 
 class Heads(NamedTuple):
@@ -22,8 +24,7 @@ class Heads(NamedTuple):
     def of(cls, names: Iterable[str]) -> Heads:
         """The heads of which at least one tensor is among ``names``."""
         every = tuple(names)
-        prefixes = ("albert.pooler.", "predictions.", "sop_classifier.")
-        return cls(*(any(name.startswith(prefix) for name in every) for prefix in prefixes))
+        return cls(*(any(name.startswith(prefix) for name in every) for prefix in HEAD_PREFIXES))
 
 
 def weight_layout(

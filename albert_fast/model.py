@@ -39,6 +39,7 @@ def load(
     revision: str | None = None,
     cache_dir: str | os.PathLike[str] | None = None,
     local_files_only: bool = False,
+    mlm_bias: str = "decoder",
 ) -> Model:
     """Load a model into one weight buffer.
 
@@ -55,6 +56,7 @@ def load(
             its kernels take the model.
         tokenizer: used instead of the one that belongs to the model.
         revision, cache_dir, local_files_only: as in huggingface_hub, for hub ids.
+        mlm_bias: of a published MLM head: ``"decoder"``, as transformers 5, ``"predictions"``, or their ``"sum"``.
 
     Returns:
         A ``Model`` that threads may share.
@@ -68,7 +70,7 @@ def load(
     """
     chosen, chosen_dtype = resolve_place(device, dtype)
     hub = {"revision": revision, "cache_dir": cache_dir, "local_files_only": local_files_only}
-    with open_source(model, **hub) as source:  # type: ignore[arg-type]
+    with open_source(model, **hub, mlm_bias=mlm_bias) as source:  # type: ignore[arg-type]
         if source.is_random:
             _logger.warning("%s: weights are random, results mean nothing", source.name)
         layout = weight_layout(source.config, heads(source), chosen_dtype, chosen)
@@ -78,7 +80,7 @@ def load(
             layout = weight_layout(source.config, heads(source), chosen_dtype, chosen)
         weights = _core.WeightBuffer(layout, device=chosen)
         fill(weights, source)
-        return Model(model, source, weights, tokenizer, hub)
+        return Model(model, source, weights, tokenizer, hub, mlm_bias)
 
 
 def resolve_place(device: str, dtype: str) -> tuple[str, str]:
@@ -120,6 +122,7 @@ class Model:
         weights: _core.WeightBuffer,
         tokenizer: AlbertTokenizer | None,
         hub: dict[str, Any],
+        mlm_bias: str,
     ) -> None:
         self.name: str = source.name
         self.config: AlbertConfig = source.config
@@ -133,6 +136,7 @@ class Model:
         self._folder = source.folder
         self._tokenizer = tokenizer
         self._hub = hub
+        self._mlm_bias = mlm_bias
 
     @property
     def dtype(self) -> str:
@@ -182,12 +186,11 @@ class Model:
         if isinstance(self._requested, (str, os.PathLike)):
             # A weights file has its vocabulary beside it; everything else is a place the tokenizer knows too.
             return self._folder if self._folder and os.path.isfile(self._requested) else self._requested
-        live_name: str | None = getattr(self._requested, "name_or_path", None)
-        if not live_name:
+        if not (live_name := getattr(self._requested, "name_or_path", None)):
             raise InvalidInputError(
                 f"tokenizer: {self.name} does not say where its tokenizer is; pass load(..., tokenizer=...)"
             )
-        return live_name
+        return str(live_name)
 
     @property
     def settings_place(self) -> Any:
@@ -196,7 +199,7 @@ class Model:
 
     def open_source(self) -> WeightSource:
         """The source the weights were read from, opened again."""
-        return open_source(self._requested, **self._hub)
+        return open_source(self._requested, **self._hub, mlm_bias=self._mlm_bias)
 
     def state_dict(self) -> dict[str, Array]:
         """Every tensor in plain form under its checkpoint name, copied out of the weight buffer."""
@@ -289,11 +292,8 @@ class Model:
             room = to.room(batch.num_sequences, self.config.hidden_size, self.features_dtype)
             pooled = to.finish(state.pooler(out=room, num_threads=num_threads))
         padded = tuple(to.pad(batch, rows) for rows in hidden)
-        output = AlbertModelOutput(
-            last_hidden_state=padded[-1],
-            pooler_output=pooled,
-            hidden_states=padded if output_hidden_states else None,
-        )
+        states = padded if output_hidden_states else None
+        output = AlbertModelOutput(last_hidden_state=padded[-1], pooler_output=pooled, hidden_states=states)
         return output if return_dict else tuple(output)
 
     __call__ = forward
@@ -359,11 +359,11 @@ class Model:
         """The finished batch, and [T, H] after the mapping and each iteration, or only the last."""
         state = self.start(batch, num_threads=num_threads, stream=to.stream)
         hidden = []
-        running = True
-        while running:
+        while True:
             if every:
                 hidden.append(self._hidden_states(state, batch, to, num_threads))
-            running = state.advance(num_threads)
+            if not state.advance(num_threads):
+                break
         return state, hidden or [self._hidden_states(state, batch, to, num_threads)]
 
     def _hidden_states(
@@ -373,8 +373,8 @@ class Model:
         return state.hidden_states(out=room, num_threads=num_threads)
 
     def __repr__(self) -> str:
-        random = ", random weights" if self.is_random else ""
-        return f"Model({self.name!r}, {self.dtype}, {self.weights.ops}, {self.weights.nbytes / 1e6:.0f} MB{random})"
+        facts = [repr(self.name), self.dtype, self.weights.ops, f"{self.weights.nbytes / 1e6:.0f} MB"]
+        return f"Model({', '.join([*facts, *['random weights'] * self.is_random])})"
 
 
 def _select(batch: RaggedBatch, mlm_mask: Any) -> npt.NDArray[np.int64]:

@@ -50,6 +50,13 @@ def _quiet_random_weights() -> Iterator[None]:
     logging.getLogger("albert_fast").setLevel(logging.NOTSET)
 
 
+@pytest.fixture
+def warned(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+    """``caplog`` with the package's warnings in it."""
+    caplog.set_level(logging.WARNING, "albert_fast")
+    return caplog
+
+
 @pytest.fixture(autouse=True)
 def _no_gpu_unless_asked_for(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Tests without the ``cuda`` fixture say what the CPU does, also on a machine with a GPU."""

@@ -13,7 +13,7 @@ from albert_fast import _core
 from albert_fast.checkpoint import fill, heads
 from albert_fast.config import PRESETS
 from albert_fast.errors import CheckpointError
-from albert_fast.layout import Heads, expected_shapes, weight_layout
+from albert_fast.layout import HEAD_PREFIXES, Heads, expected_shapes, weight_layout
 from albert_fast.sources import open_source
 
 
@@ -66,7 +66,7 @@ def test_heads_are_found(tmp_path, flags):
     assert_holds(filled(tmp_path), arrays)
 
 
-@pytest.mark.parametrize("name", [*random_arrays()])
+@pytest.mark.parametrize("name", [name for name in random_arrays() if not name.startswith(HEAD_PREFIXES)])
 def test_any_missing_tensor_is_named(tmp_path, name):
     arrays = random_arrays()
     del arrays[name]
@@ -75,13 +75,28 @@ def test_any_missing_tensor_is_named(tmp_path, name):
         heads(source)
 
 
+@pytest.mark.parametrize("damage", ["missing", "wrong shape"])
+@pytest.mark.parametrize("name", [name for name in random_arrays() if name.startswith(HEAD_PREFIXES)])
+def test_a_head_that_is_not_whole_is_left_out(tmp_path, warned, name, damage):
+    arrays = random_arrays()
+    tensor = arrays.pop(name)
+    if damage == "wrong shape":
+        arrays[name] = tensor[:-1].copy()
+    write_folder(tmp_path, arrays)
+    left_out = next(prefix for prefix in HEAD_PREFIXES if name.startswith(prefix))
+    with open_source(tmp_path) as source:
+        assert heads(source) == Heads(*(prefix != left_out for prefix in HEAD_PREFIXES))
+    assert f"left out: {damage}: {name}" in warned.text
+    assert_holds(filled(tmp_path), {n: a for n, a in arrays.items() if not n.startswith(left_out)})
+
+
 def test_all_that_is_wrong_is_said_at_once(tmp_path):
     arrays = random_arrays()
-    del arrays["albert.embeddings.LayerNorm.bias"], arrays["predictions.dense.bias"]
-    arrays["albert.pooler.weight"] = arrays["albert.pooler.weight"][:, :-1].copy()
-    arrays["predictions.bias"] = np.array(1, np.float32)
+    layer = "albert.encoder.albert_layer_groups.0.albert_layers.0"
+    del arrays["albert.embeddings.LayerNorm.bias"], arrays[f"{layer}.ffn.bias"]
+    arrays[f"{layer}.ffn.weight"] = arrays[f"{layer}.ffn.weight"][:, :-1].copy()
+    arrays[f"{layer}.attention.dense.bias"] = np.array(1, np.float32)
     arrays["albert.encoder.albert_layer_groups.3.albert_layers.0.ffn.bias"] = np.zeros(64, np.float32)
-    arrays["sop_classifier.other"] = np.zeros(2, np.float32)
     arrays["classifier.weight"] = np.zeros((2, 32), np.float32)
     write_folder(tmp_path, arrays)
     with open_source(tmp_path) as source, pytest.raises(CheckpointError) as caught:
@@ -89,11 +104,10 @@ def test_all_that_is_wrong_is_said_at_once(tmp_path):
     message = str(caught.value)
     for part in (
         f"model {tmp_path}: its tensors do not fit its configuration",
-        "missing: albert.embeddings.LayerNorm.bias, predictions.dense.bias",
-        "albert.pooler.weight is (32, 31), expected (32, 32)",
-        "predictions.bias is (), expected (61,)",
+        f"missing: albert.embeddings.LayerNorm.bias, {layer}.ffn.bias",
+        f"{layer}.ffn.weight is (64, 31), expected (64, 32)",
+        f"{layer}.attention.dense.bias is (), expected (32,)",
         "not in the configuration: albert.encoder.albert_layer_groups.3.albert_layers.0.ffn.bias",
-        "sop_classifier.other",
         "not ALBERT's: classifier.weight",
     ):
         assert part in message

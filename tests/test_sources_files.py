@@ -24,6 +24,7 @@ from albert_fast.errors import (
     ModelNotFoundError,
 )
 from albert_fast.sources import open_source
+from albert_fast.sources.names import MLM_BIASES
 
 
 def test_folder_file_and_their_spellings(tmp_path, monkeypatch):
@@ -172,17 +173,29 @@ def test_tied_tensors_stored_under_their_second_name_only(tmp_path):
         assert_same(source, arrays)
 
 
-@pytest.mark.parametrize("second", ["weight", "bias"])
-def test_untied_decoder_is_refused(tmp_path, second):
+@pytest.mark.parametrize("rows", [slice(None), slice(-1)], ids=["values", "shape"])
+def test_a_decoder_that_is_not_tied_leaves_features_alone(tmp_path, warned, rows):
     arrays = random_arrays()
-    tied = arrays["albert.embeddings.word_embeddings.weight" if second == "weight" else "predictions.bias"].copy()
-    tied[-1] += 1
-    write_folder(tmp_path, {**arrays, f"predictions.decoder.{second}": tied})
-    with pytest.raises(CheckpointError, match=rf"predictions\.decoder\.{second} differs from .* not supported"):
-        open_source(tmp_path)
-    write_folder(tmp_path, {**arrays, f"predictions.decoder.{second}": tied[:-1]})
-    with pytest.raises(CheckpointError, match="differs from"):
-        open_source(tmp_path)
+    own = arrays["albert.embeddings.word_embeddings.weight"].copy() + 1
+    write_folder(tmp_path, {**arrays, "predictions.decoder.weight": own[rows]})
+    with open_source(tmp_path) as source:
+        heads = {name for name in arrays if name.startswith("predictions.")}
+        assert set(source.tensor_names) == set(arrays) - heads
+        assert set(source.unused_tensors) == {*heads, "predictions.decoder.weight"}
+    assert "predictions.decoder.weight differs from albert.embeddings.word_embeddings.weight" in warned.text
+
+
+@pytest.mark.parametrize("mlm_bias", MLM_BIASES)
+def test_of_two_biases_the_one_asked_for_is_kept(tmp_path, warned, mlm_bias):
+    arrays = random_arrays()
+    own, decoder = arrays["predictions.bias"], arrays["predictions.bias"] + 1
+    write_folder(tmp_path, {**arrays, "predictions.decoder.bias": decoder})
+    expected = {"decoder": decoder, "predictions": own, "sum": own + decoder}[mlm_bias]
+    with open_source(tmp_path, mlm_bias=mlm_bias) as source:
+        assert_same(source, {**arrays, "predictions.bias": expected})
+    assert ("two biases" in warned.text) == (mlm_bias == "decoder")
+    with pytest.raises(InvalidInputError, match="mlm_bias: got 'both', expected one of decoder"):
+        open_source(tmp_path, mlm_bias="both")
 
 
 def test_one_tensor_under_two_spellings(tmp_path):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
@@ -14,7 +16,18 @@ from numpy.typing import NDArray
 from albert_fast.config import AlbertConfig
 from albert_fast.errors import CheckpointError, InvalidInputError
 from albert_fast.layout import Shape
-from albert_fast.sources.names import NAMESPACES, TIED, canonical_name
+from albert_fast.sources.names import (
+    DECODER_BIAS,
+    DECODER_WEIGHT,
+    MLM_BIAS,
+    MLM_HEAD,
+    NAMESPACES,
+    TIED,
+    WORD_EMBEDDINGS,
+    canonical_name,
+)
+
+_log = logging.getLogger("albert_fast")
 
 Rows = NDArray[np.floating[Any]]
 """float32 or float64, [rows, cols], C-contiguous."""
@@ -35,6 +48,23 @@ class StoredTensor(Protocol):
         as [n, 1]."""
 
 
+@dataclass(frozen=True)
+class SumTensor:
+    """Two tensors of one shape, added."""
+
+    first: StoredTensor
+    second: StoredTensor
+
+    @property
+    def shape(self) -> Shape:
+        """That of the first."""
+        return self.first.shape
+
+    def rows(self, start: int, stop: int) -> Rows:
+        """Rows start..stop-1 of both, added."""
+        return self.first.rows(start, stop) + self.second.rows(start, stop)
+
+
 class WeightSource:
     """The weights of one model under canonical names, its configuration and where it came from.
 
@@ -43,7 +73,8 @@ class WeightSource:
     ``name`` is what the user asked for. ``folder`` is where other files of the model may lie
     (``spiece.model``), or None. ``tensor_names`` are those in ALBERT's own namespaces, whether the
     configuration has a place for them or not; ``unused_tensors`` are the rest, task heads of fine-tuned models,
-    which ``shape`` and ``rows`` know as well, under the names they are stored under.
+    which ``shape`` and ``rows`` know as well, under the names they are stored under. ``mlm_bias`` is one of
+    ``MLM_BIASES``.
     """
 
     def __init__(
@@ -54,6 +85,7 @@ class WeightSource:
         *,
         folder: Path | None = None,
         is_random: bool = False,
+        mlm_bias: str = "decoder",
     ) -> None:
         self.name = name
         self.config = config
@@ -61,7 +93,11 @@ class WeightSource:
         self.is_random = is_random
         self._closed = False
         self._tensors, self._others = _by_canonical_name(name, tensors)
-        self._resolve_tied()
+        self._untie_decoder()
+        self._choose_mlm_bias(mlm_bias)
+        for second, first in TIED.items():
+            if (tensor := self._tensors.pop(second, None)) is not None:
+                self._tensors.setdefault(first, tensor)
 
     @property
     def tensor_names(self) -> tuple[str, ...]:
@@ -111,19 +147,36 @@ class WeightSource:
             raise InvalidInputError(f"tensor name: got {name!r}, expected one of model {self.name}'s tensor_names")
         return tensor
 
-    def _resolve_tied(self) -> None:
-        """Keep one name of each tied tensor; two different contents mean an untied decoder, which is
-        refused."""
-        for second, first in TIED.items():
-            if second not in self._tensors:
-                continue
-            if first in self._tensors and not self._equal(first, second):
-                raise CheckpointError(
-                    f"model {self.name}: {second} differs from {first}; a decoder that is not tied"
-                    " to the word embeddings is not supported"
-                )
-            self._tensors.setdefault(first, self._tensors[second])
-            del self._tensors[second]
+    def _untie_decoder(self) -> None:
+        """A decoder with weights of its own is not run; the rest of the model does not depend on it."""
+        if not self._differ(DECODER_WEIGHT, WORD_EMBEDDINGS):
+            return
+        _log.warning(
+            "model %s: %s differs from %s; an MLM head that is not tied to the word embeddings is left out",
+            self.name,
+            DECODER_WEIGHT,
+            WORD_EMBEDDINGS,
+        )
+        for name in [name for name in self._tensors if name.startswith(MLM_HEAD)]:
+            self._others[name] = self._tensors.pop(name)
+
+    def _choose_mlm_bias(self, mlm_bias: str) -> None:
+        """Of two biases of the MLM head, which published files have, keep the one that is asked for as ``MLM_BIAS``."""
+        if not self._differ(DECODER_BIAS, MLM_BIAS):
+            return
+        own, decoder = self._tensors.pop(MLM_BIAS), self._tensors.pop(DECODER_BIAS)
+        self._tensors[MLM_BIAS] = {"decoder": decoder, "predictions": own, "sum": SumTensor(own, decoder)}[mlm_bias]
+        if mlm_bias == "decoder":
+            _log.warning(
+                "model %s: its MLM head has two biases; as in transformers 5, %s is added, not %s."
+                " load(..., mlm_bias='predictions') adds the latter, as the original code does",
+                self.name,
+                DECODER_BIAS,
+                MLM_BIAS,
+            )
+
+    def _differ(self, first: str, second: str) -> bool:
+        return first in self._tensors and second in self._tensors and not self._equal(first, second)
 
     def _equal(self, first: str, second: str) -> bool:
         if self.shape(first) != self.shape(second):

@@ -29,7 +29,7 @@ _READERS: Final[dict[str, Callable[[Path], Mapping[str, StoredTensor]]]] = {
 }
 
 
-def open_folder(name: str, folder: Path) -> WeightSource:
+def open_folder(name: str, folder: Path, mlm_bias: str = "decoder") -> WeightSource:
     """A folder with ``config.json`` and one of ``WEIGHT_FILES``. Raises ``ModelNotFoundError`` when they are
     not there."""
     with _readable(folder):
@@ -38,17 +38,17 @@ def open_folder(name: str, folder: Path) -> WeightSource:
         raise ModelNotFoundError(f"model {name}: folder {folder} has no {CONFIG_FILE}; {_listing(present)}")
     for candidate in WEIGHT_FILES:
         if candidate in present:
-            return open_file(name, folder / candidate)
+            return open_file(name, folder / candidate, mlm_bias)
     raise ModelNotFoundError(
         f"model {name}: folder {folder} has none of {', '.join(WEIGHT_FILES)}; {_listing(present)}"
     )
 
 
-def open_file(name: str, path: Path) -> WeightSource:
+def open_file(name: str, path: Path, mlm_bias: str = "decoder") -> WeightSource:
     """One ``.safetensors`` or ``.bin`` file, or the index of several, with ``config.json`` beside it."""
     config = AlbertConfig.from_json_file(path.parent / CONFIG_FILE)
     tensors = _read_index(path) if path.name.endswith(".index.json") else _read(path)
-    return WeightSource(name, config, tensors, folder=path.parent)
+    return WeightSource(name, config, tensors, folder=path.parent, mlm_bias=mlm_bias)
 
 
 def shard_names(index: Path) -> dict[str, str]:

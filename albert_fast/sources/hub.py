@@ -24,6 +24,7 @@ def open_hub(
     revision: str | None = None,
     cache_dir: str | os.PathLike[str] | None = None,
     local_files_only: bool = False,
+    mlm_bias: str = "decoder",
 ) -> WeightSource:
     """Fetch what is needed and not yet cached: ``config.json`` and the first of ``WEIGHT_FILES`` there is.
 
@@ -50,7 +51,7 @@ def open_hub(
                 tried.append(f"{candidate}: {_first_line(error)}")
                 continue
             _fetch_shards(weights, lambda shard: fetch(shard, commit))
-            return open_file(name, weights)
+            return open_file(name, weights, mlm_bias)
     raise ModelNotFoundError(f"model {name}: no weights under hub id {repo!r} ({'; '.join(tried)})")
 
 

@@ -8,11 +8,15 @@ NAMESPACES: Final = ("albert.", "predictions.", "sop_classifier.")
 """A tensor under one of these belongs to the model itself; any other belongs to a task head we do not run."""
 
 WORD_EMBEDDINGS: Final = "albert.embeddings.word_embeddings.weight"
-TIED: Final = {
-    "predictions.decoder.weight": WORD_EMBEDDINGS,
-    "predictions.decoder.bias": "predictions.bias",
-}
+MLM_HEAD: Final = "predictions."
+MLM_BIAS: Final = "predictions.bias"
+DECODER_WEIGHT: Final = "predictions.decoder.weight"
+DECODER_BIAS: Final = "predictions.decoder.bias"
+TIED: Final = {DECODER_WEIGHT: WORD_EMBEDDINGS, DECODER_BIAS: MLM_BIAS}
 """Second names of one tensor; older files store both."""
+MLM_BIASES: Final = ("decoder", "predictions", "sum")
+"""Which bias the MLM head adds where a file holds two: the decoder's, as transformers 5 does; ``predictions.bias``, as
+google-research/albert does; or both, as transformers 2 did."""
 
 _INDEX_BUFFERS: Final = ("albert.embeddings.position_ids", "albert.embeddings.token_type_ids")
 
