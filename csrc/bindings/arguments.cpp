@@ -48,6 +48,12 @@ py::object exported(const std::string& who, const py::object& object, const std:
                           ", expected a capsule named 'dltensor'");
 }
 
+/// Writing to a read-only array changes what others hold to be constant, or, in a file's mapping, ends the process.
+void require_writeable(const char* name, const py::object& object) {
+  if (!py::isinstance<py::array>(object) || py::reinterpret_borrow<py::array>(object).writeable()) return;
+  throw InvalidInputError(std::string(name) + ": got a read-only array, expected one that can be written to");
+}
+
 }  // namespace
 
 std::string Arguments::Raw::describe() const {
@@ -126,6 +132,16 @@ void* Arguments::vector(const char* name, const py::object& array, DType dtype, 
                             " entries");
   }
   return raw.data;
+}
+
+Matrix Arguments::output(const char* name, const py::object& array, DType dtype, int64_t rows, int64_t cols) {
+  require_writeable(name, array);
+  return matrix(name, array, dtype, rows, cols);
+}
+
+void* Arguments::output_vector(const char* name, const py::object& array, DType dtype, int64_t size) {
+  require_writeable(name, array);
+  return vector(name, array, dtype, size);
 }
 
 DType output_dtype(const py::object& array, const Ops& ops) {

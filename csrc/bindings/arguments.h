@@ -24,6 +24,13 @@ class Arguments {
     return matrix(name, array, ops_.dtype, rows, cols);
   }
 
+  /// The same, to be written to: refuses what is read-only.
+  Matrix output(const char* name, const py::object& array, DType dtype, int64_t rows = -1, int64_t cols = -1);
+  Matrix output(const char* name, const py::object& array, int64_t rows = -1, int64_t cols = -1) {
+    return output(name, array, ops_.dtype, rows, cols);
+  }
+  void* output_vector(const char* name, const py::object& array, DType dtype, int64_t size);
+
   /// A C-contiguous [size], of the table's dtype unless another is asked for.
   void* vector(const char* name, const py::object& array, DType dtype, int64_t size);
   const void* vector(const char* name, const py::object& array, int64_t size) {

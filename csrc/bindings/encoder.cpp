@@ -122,7 +122,7 @@ py::object produce(const Lease& lease, Threads num_threads, const py::object& ou
   const How how{num_threads, lease.stream()};
   if (!out.is_none()) {
     Arguments arguments(ops, how);
-    const Matrix target = arguments.matrix("out", out, dtype, rows, cols);
+    const Matrix target = arguments.output("out", out, dtype, rows, cols);
     run(ops, how, [&](Stream stream) { work(target, stream); });
     return out;
   }
@@ -223,6 +223,11 @@ bool advance(PyState& state, Threads num_threads) {
 
 PyState join(const std::shared_ptr<PyEncoder>& self, const std::vector<const PyState*>& states) {
   if (states.empty()) throw InvalidInputError("states: got an empty list, expected at least one state");
+  for (size_t i = 0; i < states.size(); ++i) {
+    if (states[i] == nullptr) {
+      throw InvalidInputError("states[" + std::to_string(i) + "]: got None, expected an EncoderState");
+    }
+  }
   const uintptr_t stream = states.front()->lease().stream();
   std::vector<const Session*> parts;
   for (const PyState* state : states) {
@@ -301,7 +306,11 @@ void register_encoder(py::module_& m) {
   register_state(m);
   const auto none = py::none();
   py::class_<PyEncoder, std::shared_ptr<PyEncoder>>(m, "Encoder", "The model over one weight buffer; thread-safe.")
-      .def(py::init<std::shared_ptr<WeightBuffer>>(), py::arg("weights"))
+      .def(py::init([](std::shared_ptr<WeightBuffer> weights) {
+             if (weights == nullptr) throw InvalidInputError("weights: got None, expected a WeightBuffer");
+             return std::make_shared<PyEncoder>(std::move(weights));
+           }),
+           py::arg("weights"))
       .def("encode", &encode, py::arg("tokens"), py::arg("cu_seqlens"), py::arg("positions") = none,
            py::arg("token_types") = none, py::kw_only(), py::arg("pooling") = none, py::arg("normalize") = false,
            py::arg("out") = none, py::arg("num_threads") = none, py::arg("stream") = 0,

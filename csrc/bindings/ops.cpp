@@ -72,7 +72,7 @@ void linear(PyOps& self, const py::object& x, const py::object& weight, const py
   op.activation = parse_activation(activation);
   if (!residual.is_none()) op.residual = arguments.matrix("residual", residual, op.x.rows, op.weight.rows);
   op.y_dtype = output_dtype(out, self.ops);
-  op.y = arguments.matrix("out", out, op.y_dtype, op.x.rows, op.weight.rows);
+  op.y = arguments.output("out", out, op.y_dtype, op.x.rows, op.weight.rows);
   run(self.ops, how, [&](Stream on) {
     op.scratch = self.scratch(self.ops.linear_scratch(op.x.rows, op.x.cols, on), on);
     self.ops.linear(op, on);
@@ -90,7 +90,7 @@ void layer_norm(PyOps& self, const py::object& x, const py::object& gamma, const
                      arguments.vector("gamma", gamma, rows.cols),
                      arguments.vector("beta", beta, rows.cols),
                      eps,
-                     arguments.matrix("out", out, rows.rows, rows.cols)};
+                     arguments.output("out", out, rows.rows, rows.cols)};
   run(self.ops, how, [&](Stream on) { self.ops.layer_norm(op, on); });
 }
 
@@ -99,7 +99,7 @@ void attention(PyOps& self, const py::object& qkv, const py::array& cu_seqlens, 
                uintptr_t stream) {
   const How how{threads, stream};
   Arguments arguments(self.ops, how);
-  const Matrix y = arguments.matrix("out", out);
+  const Matrix y = arguments.output("out", out);
   if (num_heads < 1 || y.cols % num_heads != 0) {
     throw InvalidInputError("num_heads: got " + std::to_string(num_heads) + ", expected a divisor of " +
                             std::to_string(y.cols));
@@ -109,7 +109,7 @@ void attention(PyOps& self, const py::object& qkv, const py::array& cu_seqlens, 
   const int64_t sequences = sequences_of(cu_seqlens);
   const int64_t longest = longest_of(offsets, sequences);
   Attention op{x, nullptr, sequences, longest, num_heads, y.cols / num_heads, y, {}};
-  op.lse = lse.is_none() ? nullptr : arguments.matrix("lse", lse, self.ops.sum_dtype, y.rows, num_heads).data;
+  op.lse = lse.is_none() ? nullptr : arguments.output("lse", lse, self.ops.sum_dtype, y.rows, num_heads).data;
   op.dropout = parse_dropout(dropout);
   run(self.ops, how, [&](Stream on) {
     op.cu_seqlens = self.upload({{offsets, sequences + 1}}, on)[0];
@@ -123,7 +123,7 @@ void embed(PyOps& self, const py::array& tokens, const py::array& positions, con
            const py::object& beta, double eps, const py::object& out, Threads threads, uintptr_t stream) {
   const How how{threads, stream};
   Arguments arguments(self.ops, how);
-  const Matrix y = arguments.matrix("out", out);
+  const Matrix y = arguments.output("out", out);
   Embed op{nullptr,
            nullptr,
            nullptr,
@@ -148,7 +148,7 @@ void gather(PyOps& self, const py::object& x, const py::array& rows, const py::o
             uintptr_t stream) {
   const How how{threads, stream};
   Arguments arguments(self.ops, how);
-  const Matrix from = arguments.matrix("x", x), y = arguments.matrix("out", out, -1, from.cols);
+  const Matrix from = arguments.matrix("x", x), y = arguments.output("out", out, -1, from.cols);
   const int32_t* indices = checked_ints("rows", rows, y.rows, -1, from.rows);
   run(self.ops, how, [&](Stream on) { self.ops.gather({from, self.upload({{indices, y.rows}}, on)[0], y}, on); });
 }
@@ -169,7 +169,7 @@ void pool(PyOps& self, const py::object& x, const py::array& cu_seqlens, const s
   const int32_t* offsets = checked_cu_seqlens(cu_seqlens, rows.rows);
   const int64_t sequences = sequences_of(cu_seqlens);
   const Matrix y =
-      arguments.matrix("out", out, self.ops.sum_dtype, kind == Pooling::kEach ? rows.rows : sequences, rows.cols);
+      arguments.output("out", out, self.ops.sum_dtype, kind == Pooling::kEach ? rows.rows : sequences, rows.cols);
   run(self.ops, how,
       [&](Stream on) { self.ops.pool({rows, self.upload({{offsets, sequences + 1}}, on)[0], kind, y}, on); });
 }
@@ -177,7 +177,7 @@ void pool(PyOps& self, const py::object& x, const py::array& cu_seqlens, const s
 void l2_normalize(PyOps& self, const py::object& x, Threads threads, uintptr_t stream) {
   const How how{threads, stream};
   Arguments arguments(self.ops, how);
-  const L2Normalize op{arguments.matrix("x", x, self.ops.sum_dtype)};
+  const L2Normalize op{arguments.output("x", x, self.ops.sum_dtype)};
   run(self.ops, how, [&](Stream on) { self.ops.l2_normalize(op, on); });
 }
 

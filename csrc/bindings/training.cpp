@@ -65,7 +65,7 @@ TrainingCall checked_call(const PyTraining& self, Arguments& arguments, const py
                                                      : arguments.matrix(name.c_str(), parameters[i], rows, cols).data;
   }
   call.seed = seed;
-  call.saved = arguments.vector("saved", saved, self.ops.dtype, self.saved_size(num_tokens));
+  call.saved = arguments.output_vector("saved", saved, self.ops.dtype, self.saved_size(num_tokens));
   return call;
 }
 
@@ -75,7 +75,7 @@ void forward(PyTraining& self, const py::object& x, const py::array& cu_seqlens,
   const How how{threads, stream};
   Arguments arguments(self.ops, how);
   const Matrix from = arguments.matrix("x", x, -1, self.hidden_size());
-  const Matrix y = arguments.matrix("out", out, from.rows, from.cols);
+  const Matrix y = arguments.output("out", out, from.rows, from.cols);
   const TrainingCall call = checked_call(self, arguments, cu_seqlens, parameters, saved, from.rows, seed);
   std::unique_ptr<DeviceBuffer> workspace = self.acquire();
   run(self.ops, how, [&](Stream on) { self.engine.forward(call, from, y, *workspace, on); });
@@ -88,7 +88,7 @@ void backward(PyTraining& self, const py::object& dy, const py::array& cu_seqlen
   const How how{threads, stream};
   Arguments arguments(self.ops, how);
   const Matrix from = arguments.matrix("dy", dy, -1, self.hidden_size());
-  const Matrix to = arguments.matrix("dx", dx, from.rows, from.cols);
+  const Matrix to = arguments.output("dx", dx, from.rows, from.cols);
   const TrainingCall call = checked_call(self, arguments, cu_seqlens, parameters, saved, from.rows, seed);
   if (gradients.size() != call.parameters.size()) {
     throw InvalidInputError("gradients: got " + std::to_string(gradients.size()) + " arrays, expected " +
@@ -97,7 +97,7 @@ void backward(PyTraining& self, const py::object& dy, const py::array& cu_seqlen
   if (chunk < 1) throw InvalidInputError("chunk: got " + std::to_string(chunk) + ", expected at least 1");
   std::vector<void*> buffers;
   for (const py::object& gradient : gradients) {
-    buffers.push_back(arguments.vector("gradients", gradient, self.ops.sum_dtype, self.layout().size()));
+    buffers.push_back(arguments.output_vector("gradients", gradient, self.ops.sum_dtype, self.layout().size()));
   }
   std::unique_ptr<DeviceBuffer> workspace = self.acquire();
   run(self.ops, how, [&](Stream on) { self.engine.backward(call, from, to, buffers, chunk, *workspace, on); });

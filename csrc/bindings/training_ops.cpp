@@ -18,7 +18,7 @@ void activate(PyOps& self, const py::object& x, const std::string& activation, c
   const How how{threads, stream};
   Arguments arguments(self.ops, how);
   const Matrix from = arguments.matrix("x", x);
-  const Activate op{from, parse_activation(activation), arguments.matrix("out", out, from.rows, from.cols)};
+  const Activate op{from, parse_activation(activation), arguments.output("out", out, from.rows, from.cols)};
   run(self.ops, how, [&](Stream on) { self.ops.activate(op, on); });
 }
 
@@ -30,9 +30,9 @@ void activate_grad(PyOps& self, const py::object& x, const py::object& dy, const
   ActivateGrad op{from,
                   arguments.matrix("dy", dy, from.rows, from.cols),
                   parse_activation(activation),
-                  arguments.matrix("dx", dx, from.rows, from.cols),
+                  arguments.output("dx", dx, from.rows, from.cols),
                   {}};
-  if (!y.is_none()) op.y = arguments.matrix("y", y, from.rows, from.cols);
+  if (!y.is_none()) op.y = arguments.output("y", y, from.rows, from.cols);
   run(self.ops, how, [&](Stream on) { self.ops.activate_grad(op, on); });
 }
 
@@ -46,7 +46,7 @@ void linear_input_grad(PyOps& self, const py::object& dy, const py::object& weig
   op.dy = arguments.matrix("dy", dy, -1, plain.rows);
   if (!residual.is_none()) op.residual = arguments.matrix("residual", residual, op.dy.rows, plain.cols);
   op.dx_dtype = output_dtype(dx, self.ops);
-  op.dx = arguments.matrix("dx", dx, op.dx_dtype, op.dy.rows, plain.cols);
+  op.dx = arguments.output("dx", dx, op.dx_dtype, op.dy.rows, plain.cols);
   run(self.ops, how, [&](Stream on) {
     op.scratch = self.scratch(self.ops.linear_input_grad_scratch(op.dy.rows, plain.rows, plain.cols, on), on);
     self.ops.linear_input_grad(op, on);
@@ -60,8 +60,8 @@ void linear_weight_grad(PyOps& self, const py::object& dy, const py::object& x, 
   LinearWeightGrad op;
   op.dy = arguments.matrix("dy", dy);
   op.x = arguments.matrix("x", x, op.dy.rows, -1);
-  op.dweight = arguments.matrix("dweight", dweight, self.ops.sum_dtype, op.dy.cols, op.x.cols);
-  if (!dbias.is_none()) op.dbias = arguments.vector("dbias", dbias, self.ops.sum_dtype, op.dy.cols);
+  op.dweight = arguments.output("dweight", dweight, self.ops.sum_dtype, op.dy.cols, op.x.cols);
+  if (!dbias.is_none()) op.dbias = arguments.output_vector("dbias", dbias, self.ops.sum_dtype, op.dy.cols);
   op.into = parse_into(accumulate);
   run(self.ops, how, [&](Stream on) {
     op.scratch = self.scratch(self.ops.linear_weight_grad_scratch(op.dy.rows, op.dy.cols, op.x.cols, on), on);
@@ -81,9 +81,9 @@ void layer_norm_grad(PyOps& self, const py::object& x, const py::object& gamma, 
   op.gamma = arguments.vector("gamma", gamma, rows.cols);
   op.eps = eps;
   op.dy = arguments.matrix("dy", dy, op.dy_dtype, rows.rows, rows.cols);
-  op.dx = arguments.matrix("dx", dx, rows.rows, rows.cols);
-  op.dgamma = arguments.vector("dgamma", dgamma, self.ops.sum_dtype, rows.cols);
-  op.dbeta = arguments.vector("dbeta", dbeta, self.ops.sum_dtype, rows.cols);
+  op.dx = arguments.output("dx", dx, rows.rows, rows.cols);
+  op.dgamma = arguments.output_vector("dgamma", dgamma, self.ops.sum_dtype, rows.cols);
+  op.dbeta = arguments.output_vector("dbeta", dbeta, self.ops.sum_dtype, rows.cols);
   op.into = parse_into(accumulate);
   run(self.ops, how, [&](Stream on) {
     op.scratch = self.scratch(self.ops.layer_norm_grad_scratch(rows.rows, rows.cols, on), on);
@@ -111,7 +111,7 @@ void attention_grad(PyOps& self, const py::object& qkv, const py::array& cu_seql
   op.lse = arguments.matrix("lse", lse, self.ops.sum_dtype, y.rows, num_heads).data;
   op.dout = arguments.matrix("dout", dout, y.rows, y.cols);
   op.dropout = parse_dropout(dropout);
-  op.dqkv = arguments.matrix("dqkv", dqkv, y.rows, 3 * y.cols);
+  op.dqkv = arguments.output("dqkv", dqkv, y.rows, 3 * y.cols);
   run(self.ops, how, [&](Stream on) {
     op.cu_seqlens = self.upload({{offsets, op.num_sequences + 1}}, on)[0];
     op.scratch = self.scratch(self.ops.attention_grad_scratch(y.rows, op.max_seqlen, num_heads, op.head_dim, on), on);
@@ -133,9 +133,9 @@ void embed_grad(PyOps& self, const py::array& tokens, const py::array& positions
   op.gamma = arguments.vector("gamma", gamma, rows.cols);
   op.eps = eps;
   op.dy = rows;
-  op.dsum = arguments.matrix("dsum", dsum, self.ops.sum_dtype, rows.rows, rows.cols);
-  op.dgamma = arguments.vector("dgamma", dgamma, self.ops.sum_dtype, rows.cols);
-  op.dbeta = arguments.vector("dbeta", dbeta, self.ops.sum_dtype, rows.cols);
+  op.dsum = arguments.output("dsum", dsum, self.ops.sum_dtype, rows.rows, rows.cols);
+  op.dgamma = arguments.output_vector("dgamma", dgamma, self.ops.sum_dtype, rows.cols);
+  op.dbeta = arguments.output_vector("dbeta", dbeta, self.ops.sum_dtype, rows.cols);
   op.into = parse_into(accumulate);
   const int32_t* ids[] = {checked_ints("tokens", tokens, rows.rows, 0, op.word.rows),
                           checked_ints("positions", positions, rows.rows, 0, op.position.rows),
@@ -154,7 +154,7 @@ void scatter_add(PyOps& self, const py::object& x, const py::array& order, const
   const How how{threads, stream};
   Arguments arguments(self.ops, how);
   const Matrix from = arguments.matrix("x", x, self.ops.sum_dtype);
-  const Matrix into = arguments.matrix("out", out, self.ops.sum_dtype, -1, from.cols);
+  const Matrix into = arguments.output("out", out, self.ops.sum_dtype, -1, from.cols);
   const int64_t count = (as_ints("targets", targets), targets.shape(0));
   const int32_t* begin = checked_ints("starts", starts, count + 1, 0, from.rows + 1);
   const int32_t* rows = checked_ints("order", order, from.rows, 0, from.rows);
@@ -172,7 +172,7 @@ void apply_dropout(PyOps& self, const py::object& x, const PyDropout& dropout, c
   const Matrix from = arguments.matrix("x", x);
   ApplyDropout op{from, parse_dropout(dropout), {}, {}, output_dtype(out, self.ops)};
   if (!residual.is_none()) op.residual = arguments.matrix("residual", residual, from.rows, from.cols);
-  op.y = arguments.matrix("out", out, op.y_dtype, from.rows, from.cols);
+  op.y = arguments.output("out", out, op.y_dtype, from.rows, from.cols);
   run(self.ops, how, [&](Stream on) { self.ops.apply_dropout(op, on); });
 }
 
@@ -181,8 +181,8 @@ void cross_entropy(PyOps& self, const py::object& logits, const py::array& label
   const How how{threads, stream};
   Arguments arguments(self.ops, how);
   const Matrix from = arguments.matrix("logits", logits, self.ops.sum_dtype);
-  CrossEntropy op{from, nullptr, scale, arguments.vector("losses", losses, self.ops.sum_dtype, from.rows),
-                  arguments.matrix("dlogits", dlogits, from.rows, from.cols)};
+  CrossEntropy op{from, nullptr, scale, arguments.output_vector("losses", losses, self.ops.sum_dtype, from.rows),
+                  arguments.output("dlogits", dlogits, from.rows, from.cols)};
   const int32_t* host = checked_ints("labels", labels, from.rows, INT32_MIN, from.cols);
   run(self.ops, how, [&](Stream on) {
     op.labels = self.upload({{host, from.rows}}, on)[0];
