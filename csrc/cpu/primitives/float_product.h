@@ -11,6 +11,7 @@ struct FloatProduct {
   using W = Stored;       // unit of packed W
   using Source = Stored;  // of the rows that pack_rows takes
   static constexpr int kRows = kTileRows;
+  static constexpr int64_t kChain = kChainLength;
   static constexpr int64_t kShortChain = 32;
 
   static int64_t x_units(int64_t depth) { return depth * kRows; }

@@ -10,8 +10,8 @@
 // A thread walks the k blocks of its group front to back, once per chunk. Chunks that run at the same time share a
 // group, so W comes from memory once for all the rows of a call, up to kPackedBytes of packed X.
 //
-// Sums over k: chains of kDepthBlock multiply-adds (P::kShortChain where there are few columns), added up in order of
-// k; C is finished by the thread that adds the last block, while the tile is in L1.
+// Sums over k: chains of P::kChain multiply-adds (P::kShortChain where there are few columns), added up in order of k;
+// C is finished by the thread that adds the last block, while the tile is in L1.
 //
 // A `Product` P has
 //     types X, W; kRows; x_units(depth), w_units(depth): how much a packed tile or panel takes; steps(depth): in how
@@ -25,7 +25,7 @@
 //     ahead(...): what memory to ask for during one tile
 //     expect(row, rows, col0): C is about to be finished there
 //     multiply(rows, a, b, depth, c, stride, into, ahead): one register tile
-//     kShortChain: how few steps of k it may be called for
+//     kChain, kShortChain: for how many steps of k it is called, and for how few it may be
 //     finish(c, row, rows, col0, cols): sums c[rows][kPanel] to where they belong
 #pragma once
 
@@ -86,7 +86,7 @@ void multiply_group(const P& product, int64_t depth_total, int64_t cols_total, c
   alignas(64) real sums[kPanels * kChunkRows * kPanel];
   alignas(64) typename P::W buffers[P::kBuffers * kBlock + 1];
   const auto buffer_of = [&](int64_t k0) { return buffers + k0 / kDepthBlock % 2 * (P::kBuffers / 2 * kBlock); };
-  const int64_t chain = cols_total <= kFewColumns ? P::kShortChain : kDepthBlock;
+  const int64_t chain = cols_total <= kFewColumns ? P::kShortChain : P::kChain;
   product.load(0, 1, first, last, 0, min(kDepthBlock, depth_total), buffer_of(0));
 
   for (int64_t k0 = 0; k0 < depth_total; k0 += kDepthBlock) {
@@ -104,12 +104,13 @@ void multiply_group(const P& product, int64_t depth_total, int64_t cols_total, c
                        min(kDepthBlock, depth_total - next), buffer_of(next));
         }
         // One or two rows take W as fast as memory gives it, in order: the hardware fetches that better by itself.
-        const Ahead ahead = tiling.rows <= 2 ? Ahead() : product.ahead(b, depth, share, shares);
+        Ahead ahead = tiling.rows <= 2 ? Ahead() : product.ahead(b, depth, share, shares);
         const auto* a = packed + tile * P::x_units(depth_total) + P::x_units(k0);
         real* c = sums + ((panel - first) * kChunkRows + tiling.begin(tile) - tiling.begin(first_tile)) * kPanel;
         for (int64_t k = 0; k < depth; k += chain) {
           P::multiply(rows, a + P::x_units(k), b + P::w_units(k), min(chain, depth - k), c, kPanel,
                       k0 + k == 0 ? Into::kOverwrite : Into::kAdd, ahead);
+          ahead.skip(P::steps(chain));
         }
         if (next == depth_total) product.finish(c, row, rows, col0, cols);
       }

@@ -114,7 +114,8 @@ struct QuantizedProduct {
   using W = int32_t;     // unit of packed W
   using Source = float;  // of the rows that pack_rows takes
   static constexpr int kRows = kQuantizedRows;
-  static constexpr int64_t kShortChain = kDepthBlock;  // integers are summed exactly
+  static constexpr int64_t kChain = kDepthBlock;  // integers are summed exactly
+  static constexpr int64_t kShortChain = kDepthBlock;
 
   static int64_t x_units(int64_t depth) { return quantized_words<Q>(depth, kRows); }
   static int64_t w_units(int64_t depth) { return quantized_words<Q>(depth, kPanel); }

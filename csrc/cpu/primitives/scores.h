@@ -6,9 +6,9 @@
 
 namespace albert_fast::cpu::ALBERT_FAST_VARIANT {
 
-/// One chain of multiply-adds of a score; a head_dim above it adds up blocks. Shorter than kDepthBlock, because an
-/// error of a score is a relative error of p.
-inline constexpr int64_t kScoreDepth = 64;
+/// One chain of multiply-adds of a score; a head_dim above it adds up blocks. Shorter than kChainLength, because an
+/// error of a score is a relative error of p, and short enough for vectors without fused multiply-adds.
+inline constexpr int64_t kScoreDepth = 32;
 
 /// scores[rows][keys rounded up to kPanel] = tile panels.
 /// @param tile    [d][kTileRows]

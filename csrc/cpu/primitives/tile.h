@@ -27,9 +27,14 @@ inline constexpr int kTileRows = 6;
 /// Columns of a panel: two vectors, so that each broadcast of A is used twice.
 inline constexpr int kPanel = 2 * kLanes;
 
-/// Length of one chain over k; sums of longer products add up blocks of it. 256 x kPanel floats are 16 KB on AVX2,
-/// half of the L1 cache, and blocks keep the rounding error of K = 16384 below that of one long chain.
+/// k is taken in blocks of this. 256 x kPanel floats are 16 KB on AVX2, half of the L1 cache.
 inline constexpr int64_t kDepthBlock = 256;
+
+/// Length of one chain of multiply-adds over k; longer sums add up chains. A chain's rounding error grows with the root
+/// of its length: 128 keeps products as exact as those of the libraries that sum in several accumulators, and costs a
+/// tile's sums, 24 loads and stores, per 128 x 24 multiply-adds.
+inline constexpr int64_t kChainLength = 128;
+static_assert(kDepthBlock % kChainLength == 0);
 
 /// Into the second level of cache: the first has the panel and the tile in use.
 inline constexpr int kFetchLocality = 2;
@@ -44,6 +49,9 @@ struct Ahead {
   Ahead() = default;
   Ahead(const void* panel, int64_t bytes, int64_t share, int64_t shares, int64_t steps)
       : data(static_cast<const char*>(panel) + bytes * share / shares), step(ceil_div(bytes, shares * steps)) {}
+
+  /// What the steps that a product has done have asked for.
+  void skip(int64_t steps) { data += steps * step; }
 
   /// One step: its lines, of the `kBytes` that a step of the product reads. All of them if the tile is the only one:
   /// a line that nobody asked for is waited for.
