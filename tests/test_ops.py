@@ -57,7 +57,7 @@ def test_linear_rows_are_independent(variant: tuple[Ops, str], case: LinearCase)
 
 
 def test_few_columns_are_summed_more_exactly(variant: tuple[Ops, str]) -> None:
-    """A classifier's two logits: in chains of 32 they have less error than in a wide W, in chains of 128: about half."""
+    """A classifier's two logits: in chains of 32 they have less error than in a wide W (chains of 128): about half."""
     ops, dtype = variant
     wide, few = (LinearCase(64, n, 256, bias=False, residual=False) for n in (64, 2))
     arrays = wide.inputs(0, dtype)
