@@ -4,10 +4,9 @@ same way."""
 from __future__ import annotations
 
 import os
-import re
 import stat
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from albert_fast.bundled import bundled_folder
 from albert_fast.config import AlbertConfig
@@ -16,13 +15,11 @@ from albert_fast.sources.base import BLOCK_BYTES, StoredTensor, WeightSource, ro
 from albert_fast.sources.folder import open_file, open_folder
 from albert_fast.sources.hub import open_hub
 from albert_fast.sources.names import MLM_BIASES
+from albert_fast.sources.place import HUB_ID, HubPlace
 from albert_fast.sources.random_weights import PREFIX, random_source
 from albert_fast.sources.torch_state import torch_tensors
 
 __all__ = ["BLOCK_BYTES", "StoredTensor", "WeightSource", "open_source", "row_blocks"]
-
-_HUB_ID: Final = re.compile(r"(?!.*\.(safetensors|bin|json)$)\w[\w.-]*(/\w[\w.-]*)?")
-"""``name`` or ``owner/name``; anything else can only be a path."""
 
 
 def open_source(
@@ -62,10 +59,12 @@ def open_source(
     try:
         is_folder = stat.S_ISDIR(path.stat().st_mode)
     except (FileNotFoundError, NotADirectoryError):
-        if isinstance(model, os.PathLike) or not _HUB_ID.fullmatch(name):
+        if isinstance(model, os.PathLike) or not HUB_ID.fullmatch(name):
             raise ModelNotFoundError(f"model {name}: no such folder or file") from None
-        hub = {"revision": revision, "cache_dir": cache_dir, "local_files_only": local_files_only}
-        return open_hub(name, **hub, mlm_bias=mlm_bias)  # type: ignore[arg-type]
+        place = HubPlace(
+            name, label=f"model {name}", revision=revision, cache_dir=cache_dir, local_files_only=local_files_only
+        )
+        return open_hub(name, place, mlm_bias)
     except OSError as error:
         raise ModelNotFoundError(f"model {name}: {error.strerror or error}") from error
     return (open_folder if is_folder else open_file)(name, path, mlm_bias)

@@ -71,7 +71,7 @@ def _from_hub(
         LocalEntryNotFoundError,
     )
 
-    from albert_fast.sources.hub import hub_id
+    from albert_fast.sources.place import hub_id
 
     repo, cache = hub_id(name), None if cache_dir is None else os.fspath(cache_dir)
 
