@@ -280,3 +280,29 @@ def _place(
     fresh = [left[i : i + per_batch] for i in range(0, len(left), per_batch)]
     batches.extend(fresh)
     return np.concatenate([room - taken * length, np.array([batch_tokens - len(f) * length for f in fresh], np.int64)])
+
+
+def rows_at(batch: RaggedBatch, mlm_mask: Any) -> npt.NDArray[np.int64]:
+    """Rows of the ragged batch at the positions of ``mlm_mask``, bool [B, S].
+
+    Raises ``InvalidInputError`` for another dtype or shape, or a position that the attention mask leaves out.
+    """
+    mask = np.asarray(mlm_mask)
+    origin = batch.origin
+    assert origin is not None  # made by from_padded
+    shape = (origin.batch, origin.length)
+    if mask.dtype != np.bool_ or mask.shape != shape:
+        raise InvalidInputError(
+            f"mlm_mask: got {mask.dtype} {list(mask.shape)}, expected bool {list(shape)}, the shape of input_ids"
+        )
+    flat = np.flatnonzero(mask)
+    rows = np.searchsorted(origin.flat, flat)
+    attended = np.zeros(len(flat), np.bool_)
+    inside = rows < len(origin.flat)
+    attended[inside] = origin.flat[rows[inside]] == flat[inside]
+    if not attended.all():
+        row, column = divmod(int(flat[~attended][0]), origin.length)
+        raise InvalidInputError(
+            f"mlm_mask: got True at row {row}, column {column}, where attention_mask is 0; expected attended positions"
+        )
+    return rows

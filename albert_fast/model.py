@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from albert_fast import _core, cuda
-from albert_fast.batching import RaggedBatch
+from albert_fast.batching import RaggedBatch, rows_at
 from albert_fast.checkpoint import fill, heads
 from albert_fast.config import AlbertConfig
 from albert_fast.destination import NumpyDestination, destination_like
@@ -26,6 +26,9 @@ Array = npt.NDArray[Any]
 
 DTYPES = ("auto", "float32", "float64", "bfloat16", "float16", "int16", "int8")
 DEVICES = ("auto", "cpu", "cuda")
+
+# Rows of word embeddings that no token has: vocabularies are rounded up to multiples of 64 or 128.
+_MOST_SPARE_ROWS = 128
 
 _logger = logging.getLogger("albert_fast")
 
@@ -173,12 +176,14 @@ class Model:
         """The tokenizer that belongs to the model, loaded when first asked for.
 
         Raises:
-            ModelNotFoundError: there is no ``spiece.model`` beside the weights.
+            ModelNotFoundError: there is no vocabulary beside the weights; and what ``from_pretrained`` raises.
         """
         if self._tokenizer is None:
             from albert_fast.tokenizer import AlbertTokenizer
 
             self._tokenizer = AlbertTokenizer.from_pretrained(self._tokenizer_place(), **self._hub)
+            if not self.is_random and (misfit := _misfit(self._tokenizer, self.config.vocab_size)):
+                _logger.warning("%s: %s", self.name, misfit)
         return self._tokenizer
 
     def _tokenizer_place(self) -> str | os.PathLike[str]:
@@ -332,7 +337,7 @@ class Model:
                 f" (found: pooler {self.has_pooler}, mlm {self.has_mlm_head}, sop {self.has_sop_head})"
             )
         batch = RaggedBatch.from_padded(input_ids, attention_mask, token_type_ids, position_ids, limits=self.config)
-        rows = np.arange(batch.num_tokens) if mlm_mask is None else _select(batch, mlm_mask)
+        rows = np.arange(batch.num_tokens) if mlm_mask is None else rows_at(batch, mlm_mask)
         to = destination_like(input_ids, self.device)
         state, hidden = self._run(batch, output_hidden_states, to, num_threads)
         logits = state.mlm_logits(
@@ -377,24 +382,10 @@ class Model:
         return f"Model({', '.join([*facts, *['random weights'] * self.is_random])})"
 
 
-def _select(batch: RaggedBatch, mlm_mask: Any) -> npt.NDArray[np.int64]:
-    """Rows of the ragged batch at the positions of ``mlm_mask`` [B, S]."""
-    mask = np.asarray(mlm_mask)
-    origin = batch.origin
-    assert origin is not None  # made by from_padded
-    shape = (origin.batch, origin.length)
-    if mask.dtype != np.bool_ or mask.shape != shape:
-        raise InvalidInputError(
-            f"mlm_mask: got {mask.dtype} {list(mask.shape)}, expected bool {list(shape)}, the shape of input_ids"
-        )
-    flat = np.flatnonzero(mask)
-    rows = np.searchsorted(origin.flat, flat)
-    attended = np.zeros(len(flat), np.bool_)
-    inside = rows < len(origin.flat)
-    attended[inside] = origin.flat[rows[inside]] == flat[inside]
-    if not attended.all():
-        row, column = divmod(int(flat[~attended][0]), origin.length)
-        raise InvalidInputError(
-            f"mlm_mask: got True at row {row}, column {column}, where attention_mask is 0; expected attended positions"
-        )
-    return rows
+def _misfit(tokenizer: AlbertTokenizer, rows: int) -> str | None:
+    """Why a tokenizer does not seem to be that of a model with so many rows of word embeddings."""
+    if len(tokenizer) > rows:
+        return f"its tokenizer has {len(tokenizer)} tokens, the model {rows}; texts with the others are refused"
+    if tokenizer.vocab_size < rows - _MOST_SPARE_ROWS:
+        return f"its tokenizer has {tokenizer.vocab_size} tokens, the model {rows}; it may be that of another model"
+    return None

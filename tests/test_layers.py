@@ -52,7 +52,7 @@ TORCH_AT_TOP = (
     "albert_fast/trainer/",
     "albert_fast/training/",
 )  # files, and folders
-HEAVY = {"torch", "transformers", "huggingface_hub", "sentencepiece", "pyarrow", "tqdm", "tensorflow"}
+HEAVY = {"torch", "transformers", "huggingface_hub", "sentencepiece", "tokenizers", "pyarrow", "tqdm", "tensorflow"}
 
 LONGEST_FILE = 400
 IMPORT_SECONDS = 0.3

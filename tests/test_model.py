@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import pickle
 from pathlib import Path
@@ -10,11 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from checkpoints import random_arrays, write_folder
 from tolerance import assert_within_pytorch
 from transformers import AlbertConfig as HfConfig
 from transformers import AlbertForPreTraining
 
 from albert_fast import load
+from albert_fast.config import AlbertConfig
 from albert_fast.errors import DeviceError, InvalidInputError, InvalidTypeError
 from albert_fast.model import Model
 from albert_fast.numbers import rel_l2
@@ -268,3 +271,14 @@ def test_tokenizer_of_a_live_model(tmp_path: Path, tiny: Model) -> None:
     hf_model(0).save_pretrained(tmp_path)
     assert load(tmp_path).tokenizer.tokenize("hello") == tiny.tokenizer.tokenize("hello")
     assert load(tmp_path / "model.safetensors").tokenizer.tokenize("hello") == tiny.tokenizer.tokenize("hello")
+
+
+@pytest.mark.parametrize(("rows", "says"), [(20984, None), (21100, None), (30000, "of another model"), (9, "refused")])
+def test_a_tokenizer_of_another_size_is_told(
+    tmp_path: Path, warned: pytest.LogCaptureFixture, tiny: Model, rows: int, says: str | None
+) -> None:
+    config = dataclasses.replace(AlbertConfig.preset("tiny"), vocab_size=rows)
+    write_folder(tmp_path, random_arrays(config), config)
+    tiny.tokenizer.save_pretrained(tmp_path)
+    assert len(load(tmp_path).tokenizer) == 20984
+    assert (says in warned.text) if says else (warned.text == "")

@@ -13,6 +13,8 @@ from tokenizer_texts import TEXTS, TOKENIZERS
 
 from albert_fast.tokenizer import AlbertTokenizer
 from albert_fast.tokenizer.normalizer import SPECIAL_TOKENS, Normalizer, lower_each
+from albert_fast.tokenizer.pretrained import sentencepiece_backend
+from albert_fast.tokenizer.settings import TokenizerSettings
 
 
 def plain_ids(tokenizer: AlbertTokenizer, text: str) -> list[int]:
@@ -33,7 +35,7 @@ def plain_normalize(rules: Normalizer, text: str) -> str:
     return text.lower() if rules.do_lower_case else text
 
 
-@pytest.mark.parametrize("tokenizer", TOKENIZERS, ids=lambda t: str(t._normalizer))
+@pytest.mark.parametrize("tokenizer", TOKENIZERS, ids=lambda t: str(t.backend.rules))
 @given(texts=st.lists(TEXTS, max_size=5))
 @settings(max_examples=60, deadline=None)
 def test_fast_and_plain_path_agree(tokenizer: AlbertTokenizer, texts: list[str]) -> None:
@@ -44,11 +46,11 @@ def test_fast_and_plain_path_agree(tokenizer: AlbertTokenizer, texts: list[str])
     assert rows == (expected * 65)[:65]
 
 
-@pytest.mark.parametrize("tokenizer", TOKENIZERS, ids=lambda t: str(t._normalizer))
+@pytest.mark.parametrize("tokenizer", TOKENIZERS, ids=lambda t: str(t.backend.rules))
 @given(text=TEXTS)
 @settings(max_examples=100, deadline=None)
 def test_the_rules_have_no_wrong_short_cut(tokenizer: AlbertTokenizer, text: str) -> None:
-    rules = tokenizer._normalizer
+    rules = tokenizer.backend.rules
     assert rules.normalize(text) == plain_normalize(rules, text)
 
 
@@ -80,7 +82,8 @@ def poor_vocabulary() -> bytes:
 @pytest.mark.parametrize("text", ["9, war", "war 1945,5", "\uff1cpad\uff1e", "\uff3b\uff2d\uff21\uff33\uff2b\uff3d"])
 @pytest.mark.parametrize("do_lower_case", [True, False])
 def test_unknown_runs_are_judged_by_their_text(poor_vocabulary: bytes, text: str, do_lower_case: bool) -> None:
-    tokenizer = AlbertTokenizer(poor_vocabulary, do_lower_case=do_lower_case)
+    options = {"do_lower_case": do_lower_case}
+    tokenizer = AlbertTokenizer(sentencepiece_backend(poor_vocabulary, "poor", TokenizerSettings(), options))
     assert tokenizer(text)["input_ids"] == plain_ids(tokenizer, text)
     if not do_lower_case and text.startswith("\uff3b"):
         assert tokenizer.mask_token_id in tokenizer(text)["input_ids"]

@@ -28,7 +28,7 @@ def tokens_and_spans(tokenizer: AlbertTokenizer, text: str) -> tuple[list[str], 
 
 def surface_form(tokenizer: AlbertTokenizer, text: str) -> str:
     """What a stretch of text normalises to, word starts and the context of a final sigma aside."""
-    normalized = tokenizer._vocabulary.normalize(tokenizer._normalizer.normalize(text))[0]
+    normalized = tokenizer.backend.vocabulary.normalize(tokenizer.backend.rules.normalize(text))[0]
     return normalized.replace(WORD_START, "").replace("\u03c2", "\u03c3")
 
 
@@ -53,7 +53,7 @@ def test_offsets_properties(tokenizer: AlbertTokenizer, text: str) -> None:
         if token in SPECIAL_TOKENS:
             assert text[start:end].lower() == token.lower()
             continue
-        if tokenizer._normalizer.remove_space:
+        if tokenizer.backend.rules.remove_space:
             assert text[start:end] == text[start:end].strip()
         piece = token.replace(WORD_START, "").replace("\u03c2", "\u03c3")
         surface = surface_form(tokenizer, text[start:end])

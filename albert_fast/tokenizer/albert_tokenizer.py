@@ -27,50 +27,34 @@ from albert_fast.tokenizer.arguments import (
     check_text,
 )
 from albert_fast.tokenizer.assembly import Frame, Tokens, pad, stack
+from albert_fast.tokenizer.backend import Backend
 from albert_fast.tokenizer.encoding import BatchEncoding, as_arrays
-from albert_fast.tokenizer.normalizer import CLS, MASK, PAD, SEP, UNK, Normalizer
-from albert_fast.tokenizer.offsets import Span, align, piece_spans
-from albert_fast.tokenizer.pretrained import CONFIG_FILE, VOCABULARY_FILE, find_files
+from albert_fast.tokenizer.pretrained import find_backend
+from albert_fast.tokenizer.settings import CONFIG_FILE
 from albert_fast.tokenizer.truncation import Kept, Strategy, kept_lengths, windows
-from albert_fast.tokenizer.vocabulary import Vocabulary
 
 # The position table of every published ALBERT.
 DEFAULT_MAX_LENGTH = 512
 
 
 class AlbertTokenizer:
-    """ALBERT's tokenizer, with the ids of the SentencePiece one the models were trained with.
+    """The tokenizer of a model, whichever kind it is: ALBERT's own SentencePiece one, with the ids the published models
+    were trained with, BertTokenizer's WordPiece, or what a ``tokenizer.json`` defines.
 
-    Immutable after construction: threads may share one, and it pickles. ``model`` is the content of a
-    ``spiece.model``. Raises CheckpointError when that is damaged or not ALBERT's.
+    Immutable after construction: threads may share one, and it pickles. ``backend`` is what ``from_pretrained`` finds.
     """
 
-    def __init__(
-        self,
-        model: bytes,
-        *,
-        name: str = VOCABULARY_FILE,
-        do_lower_case: bool = True,
-        keep_accents: bool = False,
-        remove_space: bool = True,
-        model_max_length: int = DEFAULT_MAX_LENGTH,
-    ) -> None:
-        if not isinstance(model, bytes):
-            raise InvalidTypeError(f"model: got {type(model).__name__}, expected the bytes of a {VOCABULARY_FILE}")
+    def __init__(self, backend: Backend, *, model_max_length: int = DEFAULT_MAX_LENGTH) -> None:
         self.model_max_length = as_integer(model_max_length, "model_max_length", 1)
-        self._normalizer = Normalizer(do_lower_case, keep_accents, remove_space)
-        self._vocabulary = Vocabulary(model, name)
-        ids = self._vocabulary.special_ids
-        self.pad_token, self.unk_token, self.cls_token, self.sep_token, self.mask_token = (
-            PAD,
-            UNK,
-            CLS,
-            SEP,
-            MASK,
-        )
-        self.pad_token_id, self.unk_token_id = ids[PAD], ids[UNK]
-        self.cls_token_id, self.sep_token_id, self.mask_token_id = ids[CLS], ids[SEP], ids[MASK]
-        self.all_special_ids = sorted(ids.values())
+        self.backend = backend
+        self._tokens = backend.tokens()
+        special = backend.special
+        self.pad_token, self.unk_token = special["pad"], special["unk"]
+        self.cls_token, self.sep_token, self.mask_token = special["cls"], special["sep"], special["mask"]
+        self.pad_token_id, self.unk_token_id = self._id(self.pad_token), self._id(self.unk_token)
+        self.cls_token_id, self.sep_token_id = self._id(self.cls_token), self._id(self.sep_token)
+        self.mask_token_id = self._id(self.mask_token)
+        self.all_special_ids = list(backend.all_special_ids)
 
     @classmethod
     def from_pretrained(
@@ -80,69 +64,58 @@ class AlbertTokenizer:
         revision: str | None = None,
         cache_dir: str | os.PathLike[str] | None = None,
         local_files_only: bool = False,
+        model_max_length: int | None = None,
         **options: Any,
     ) -> AlbertTokenizer:
-        """Load a tokenizer from a folder, a ``spiece.model``, a Hugging Face id, or ``random:...`` (our own
-        vocabulary).
+        """Load a tokenizer from a folder, a ``spiece.model``, ``tokenizer.json`` or ``vocab.txt``, a Hugging Face id,
+        or ``random:...`` (our own vocabulary). A folder's ``spiece.model`` comes before the other two, in that order.
 
-        ``do_lower_case``, ``keep_accents``, ``remove_space`` and ``model_max_length`` are taken from a
-        tokenizer_config.json beside the vocabulary, unless given here. Raises ModelNotFoundError,
-        CheckpointError (damaged files) or ConfigError (another kind of tokenizer).
+        ``do_lower_case``, ``keep_accents``, ``remove_space`` (SentencePiece), ``tokenize_chinese_chars``,
+        ``strip_accents``, ``do_basic_tokenize`` (WordPiece) and ``model_max_length`` are taken from a
+        tokenizer_config.json beside the vocabulary, unless given here, and so are added and special tokens, also of
+        special_tokens_map.json and added_tokens.json. Raises ModelNotFoundError, CheckpointError (damaged files),
+        ConfigError (a tokenizer whose rules are elsewhere) or InvalidTypeError (an unknown option).
         """
-        files = find_files(name_or_folder, revision, cache_dir, local_files_only)
-        return cls(files.model, name=files.name, **(files.options | options))
+        hub: dict[str, Any] = {"revision": revision, "cache_dir": cache_dir, "local_files_only": local_files_only}
+        backend, stored_length = find_backend(name_or_folder, options, **hub)
+        length = stored_length or DEFAULT_MAX_LENGTH if model_max_length is None else model_max_length
+        return cls(backend, model_max_length=length)
 
-    def save_pretrained(self, folder: str | os.PathLike[str]) -> tuple[str, str]:
-        """Write spiece.model and tokenizer_config.json into ``folder`` (made if missing); return their
-        paths.
-        """
-        rules = self._normalizer
-        config = {
-            "do_lower_case": rules.do_lower_case,
-            "keep_accents": rules.keep_accents,
-            "model_max_length": self.model_max_length,
-            "remove_space": rules.remove_space,
-            "tokenizer_class": "AlbertTokenizer",
-        }
-        vocabulary_path, config_path = Path(folder) / VOCABULARY_FILE, Path(folder) / CONFIG_FILE
+    def save_pretrained(self, folder: str | os.PathLike[str]) -> tuple[str, ...]:
+        """Write the vocabulary and tokenizer_config.json into ``folder`` (made if missing); return their paths."""
+        config = {**self.backend.settings(), "model_max_length": self.model_max_length}
+        content = json.dumps(config, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+        files = {**self.backend.files(), CONFIG_FILE: content.encode()}
         try:
             Path(folder).mkdir(parents=True, exist_ok=True)
-            vocabulary_path.write_bytes(self._vocabulary.model)
-            config_path.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+            for name, data in files.items():
+                (Path(folder) / name).write_bytes(data)
         except OSError as error:
             raise OutputError(
                 f"folder: cannot save the tokenizer in {os.fspath(folder)!r} ({error.strerror})"
             ) from error
-        return str(vocabulary_path), str(config_path)
+        return tuple(str(Path(folder) / name) for name in files)
 
     def __repr__(self) -> str:
-        return f"AlbertTokenizer({self._vocabulary.name!r}, vocab_size={self.vocab_size})"
+        return f"AlbertTokenizer({self.backend.name!r}, vocab_size={self.vocab_size})"
 
     def __len__(self) -> int:
-        return self.vocab_size
+        return len(self._tokens)
 
     @property
     def vocab_size(self) -> int:
-        """The number of pieces."""
-        return self._vocabulary.size
+        """The number of pieces, without tokens that were added to them; ``len()`` counts those, too."""
+        return self.backend.size
 
     def get_vocab(self) -> dict[str, int]:
-        """Return every piece with its id."""
-        return {piece: i for i, piece in enumerate(self._vocabulary.pieces)}
+        """Return every token with its id."""
+        return {token: i for i, token in enumerate(self._tokens)}
 
     # ---- text to tokens --------------------------------------------------------------------------
 
     def tokenize(self, text: str) -> list[str]:
         """Return the tokens of a text, no special ones added."""
-        check_text(text, "text")
-        tokens: list[str] = []
-        for segment in self._normalizer.split(text):
-            if segment.special is not None:
-                tokens.append(segment.special)
-            else:
-                part = self._normalizer.normalize(text[segment.start : segment.end])
-                tokens.extend(self._vocabulary.encode(part))
-        return tokens
+        return self.backend.tokenize(check_text(text, "text"))
 
     def encode(self, text: str | Words, text_pair: str | Words | None = None, **options: Any) -> list[int]:
         """Return the ids of one text or pair; the options are those of a call."""
@@ -172,7 +145,7 @@ class AlbertTokenizer:
         pairs = [as_pair(text, f"texts[{first_index + i}]") for i, text in enumerate(as_list(texts, "texts"))]
         frame = Frame(self.cls_token_id, self.sep_token_id)
         limit = self._check_max_length(max_length, pairs, frame)
-        ids = iter(self._ids([text for pair in pairs for text in pair if text is not None], num_threads))
+        ids = iter(self.backend.encode([text for pair in pairs for text in pair if text is not None], num_threads))
         rows = []
         for i, (_, partner) in enumerate(pairs):
             first, second = next(ids), None if partner is None else next(ids)
@@ -268,8 +241,8 @@ class AlbertTokenizer:
     def convert_ids_to_tokens(self, ids: int | Iterable[int]) -> str | list[str]:
         """Return the token of an id, or of each; raises InvalidInputError outside the vocabulary."""
         if isinstance(ids, Iterable):
-            return [self._vocabulary.pieces[i] for i in self._check_ids(ids)]
-        return self._vocabulary.pieces[self._check_ids([ids])[0]]
+            return [self._tokens[i] for i in self._check_ids(ids)]
+        return self._tokens[self._check_ids([ids])[0]]
 
     @overload
     def convert_tokens_to_ids(self, tokens: str) -> int: ...  # type: ignore[overload-overlap]  # a string is one token
@@ -278,29 +251,15 @@ class AlbertTokenizer:
     def convert_tokens_to_ids(self, tokens: str | Iterable[str]) -> int | list[int]:
         """Return the id of a token, or of each; the unknown id for a string that is no piece."""
         if isinstance(tokens, str):
-            return self._vocabulary.piece_to_id(check_text(tokens, "tokens"))
-        return [
-            self._vocabulary.piece_to_id(check_text(token, f"tokens[{i}]"))
-            for i, token in enumerate(as_list(tokens, "tokens"))
-        ]
+            return self._id(check_text(tokens, "tokens"))
+        return [self._id(check_text(token, f"tokens[{i}]")) for i, token in enumerate(as_list(tokens, "tokens"))]
 
     def decode(self, token_ids: int | Iterable[int], skip_special_tokens: bool = False) -> str:
         """Return the text of ids (a list, an array or a tensor); special tokens are written out unless
         skipped.
-
-        A space goes before a special token unless another one precedes it; none goes after it.
         """
         ids = self._check_ids(token_ids if isinstance(token_ids, Iterable) else [token_ids])
-        text, run, after_special = "", list[int](), False
-        for i in ids:
-            if i not in self.all_special_ids:
-                run.append(i)
-                after_special = False
-            elif not skip_special_tokens:
-                space = "" if after_special else " "
-                text += space + self._vocabulary.decode(run) + self._vocabulary.pieces[i]
-                run, after_special = [], True
-        return (text + self._vocabulary.decode(run)).strip()
+        return self.backend.decode(ids, skip_special_tokens)
 
     def batch_decode(self, sequences: Iterable[Iterable[int]], skip_special_tokens: bool = False) -> list[str]:
         """Return ``decode`` of each sequence."""
@@ -308,46 +267,13 @@ class AlbertTokenizer:
 
     # ---- inside ----------------------------------------------------------------------------------
 
-    def _ids(self, texts: list[str], num_threads: int | None) -> list[list[int]]:
-        """The ids of each text: all parts of all texts go to SentencePiece at once."""
-        rules = self._normalizer
-        split = [None if rules.is_plain(text) else rules.split(text) for text in texts]
-        parts: list[str] = []
-        for text, segments in zip(texts, split, strict=True):
-            if segments is None:
-                parts.append(rules.normalize(text))
-            else:
-                parts.extend(rules.normalize(text[s.start : s.end]) for s in segments if s.special is None)
-        encoded = self._vocabulary.encode_ids(parts, num_threads)
-        special_ids = self._vocabulary.special_ids
-        rows = []
-        for segments in split:
-            if segments is None:
-                rows.append(next(encoded))
-                continue
-            row: list[int] = []
-            for segment in segments:
-                row.extend(next(encoded) if segment.special is None else (special_ids[segment.special],))
-            rows.append(row)
-        return rows
-
-    def _tokens_with_spans(self, text: str) -> Tokens:
-        ids: list[int] = []
-        spans: list[Span] = []
-        for segment in self._normalizer.split(text):
-            if segment.special is not None:
-                ids.append(self._vocabulary.special_ids[segment.special])
-                spans.append((segment.start, segment.end))
-                continue
-            aligned = align(self._normalizer, text[segment.start : segment.end])
-            pieces = self._vocabulary.encode(aligned.text)
-            surface = self._vocabulary.normalize(aligned.text)
-            ids.extend(map(self._vocabulary.piece_to_id, pieces))
-            spans.extend(
-                (start + segment.start, end + segment.start)
-                for start, end in piece_spans(pieces, surface, aligned, self._vocabulary.vanishes)
-            )
-        return Tokens(ids, spans, [])
+    def _id(self, token: str) -> int:
+        """The id of a token; of any other string that of the unknown token."""
+        if (found := self.backend.token_to_id(token)) is not None:
+            return found
+        unknown = self.backend.token_to_id(self.backend.special["unk"])
+        assert unknown is not None  # every backend has its special tokens
+        return unknown
 
     def _encode_pairs(
         self, pairs: Sequence[Pair] | Sequence[WordPair], num_threads: int | None, with_spans: bool
@@ -355,9 +281,9 @@ class AlbertTokenizer:
         flat = [text for pair in pairs for text in pair if text is not None]
         strings = [string for text in flat for string in ([text] if isinstance(text, str) else text)]
         if with_spans:
-            encoded = iter([self._tokens_with_spans(string) for string in strings])
+            encoded = iter([self.backend.encode_with_spans(string) for string in strings])
         else:
-            encoded = iter([Tokens(ids, [], []) for ids in self._ids(strings, num_threads)])
+            encoded = iter([Tokens(ids, [], []) for ids in self.backend.encode(strings, num_threads)])
         tokens = iter(
             [
                 next(encoded) if isinstance(text, str) else Tokens.of_words([next(encoded) for _ in text])
@@ -394,6 +320,4 @@ class AlbertTokenizer:
 
     def _check_ids(self, ids: Iterable[int]) -> list[int]:
         values = ids.tolist() if hasattr(ids, "tolist") else ids
-        return [
-            as_integer(i, "ids", 0, self.vocab_size - 1) for i in (values if isinstance(values, list) else list(values))
-        ]
+        return [as_integer(i, "ids", 0, len(self) - 1) for i in (values if isinstance(values, list) else list(values))]

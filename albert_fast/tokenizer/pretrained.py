@@ -1,153 +1,171 @@
-"""Finding a tokenizer's files: a folder, a spiece.model, a hub id, or our own vocabulary."""
+"""Which tokenizer a model has: the one place that looks at its files and decides."""
 
 from __future__ import annotations
 
-import json
+import logging
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from albert_fast.bundled import bundled_folder
 from albert_fast.errors import CheckpointError, ConfigError, InvalidTypeError, ModelNotFoundError
-from albert_fast.tokenizer.normalizer import MASK, SPECIAL_TOKENS
+from albert_fast.sources.place import FolderPlace, HubPlace, Place, open_place
+from albert_fast.tokenizer.added_tokens import ALBERT_TOKENS, ROLES, AddedToken, place_tokens
+from albert_fast.tokenizer.backend import Backend
+from albert_fast.tokenizer.normalizer import Normalizer
+from albert_fast.tokenizer.sentencepiece_backend import VOCABULARY_FILE, SentencePieceBackend
+from albert_fast.tokenizer.settings import (
+    BERT_OPTIONS,
+    SENTENCEPIECE_OPTIONS,
+    TokenizerSettings,
+    read_bytes,
+    read_settings,
+)
+from albert_fast.tokenizer.tokenizers_backend import (
+    TOKENIZER_FILE,
+    WORD_PIECE_FILE,
+    TokenizersBackend,
+    with_bert_options,
+    word_piece_definition,
+)
+from albert_fast.tokenizer.vocabulary import Vocabulary
 
-VOCABULARY_FILE, CONFIG_FILE = "spiece.model", "tokenizer_config.json"
-OWN_VOCABULARY = Path(__file__).parent.parent / "data" / VOCABULARY_FILE
-RANDOM_PREFIX = "random:"
+OWN_VOCABULARY: Final = Path(__file__).parent.parent / "data" / VOCABULARY_FILE
+RANDOM_PREFIX: Final = "random:"
 
-# transformers writes this and larger numbers for "no limit"; the limit is then the default, the published
-# models' own.
-_NO_LIMIT = 10**6
+VOCABULARY_FILES: Final = (VOCABULARY_FILE, TOKENIZER_FILE, WORD_PIECE_FILE)
+"""In order of preference. ``spiece.model`` is what the published models were trained with; the ``tokenizer.json``
+beside it leaves out a rule and splits differently at ``[MASK]``."""
 
+# Classes whose rules none of the three files holds.
+_ELSEWHERE: Final = {"BertJapaneseTokenizer": "words are found by MeCab or Sudachi; is_split_into_words takes them"}
+_BERT_TOKENS: Final = {"pad": "[PAD]", "unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]", "mask": "[MASK]"}
+_ALBERT_TOKENS: Final[dict[str, AddedToken]] = dict(zip(ROLES, ALBERT_TOKENS, strict=True))
+_OTHERS: Final = {"cls": "<s>", "sep": "</s>", "mask": "<mask>"}
 
-@dataclass(frozen=True)
-class TokenizerFiles:
-    """The bytes of a SentencePiece model, what to call it in messages, and the options stored beside it."""
-
-    model: bytes
-    name: str
-    options: dict[str, Any]
+_log = logging.getLogger("albert_fast")
 
 
-def find_files(
-    name_or_folder: str | os.PathLike[str],
-    revision: str | None,
-    cache_dir: str | os.PathLike[str] | None,
-    local_files_only: bool,
-) -> TokenizerFiles:
-    """Read the vocabulary and the options of a tokenizer; raises ModelNotFoundError, CheckpointError,
-    ConfigError.
+def find_backend(
+    name_or_folder: str | os.PathLike[str], options: Mapping[str, Any], **hub: Any
+) -> tuple[Backend, int | None]:
+    """The tokenizer of a model, and the most tokens its files say it takes.
+
+    ``options`` overrule what tokenizer_config.json says. Raises ModelNotFoundError, CheckpointError, ConfigError, and
+    InvalidTypeError for an option that no tokenizer has.
     """
     if not isinstance(name_or_folder, (str, os.PathLike)):
         raise InvalidTypeError(
             f"name_or_folder: got {type(name_or_folder).__name__}, expected a hub id, a folder, a path of a"
             f" {VOCABULARY_FILE} or 'random:...' as a string or path"
         )
+    known = (*SENTENCEPIECE_OPTIONS, *BERT_OPTIONS)
+    for option, value in options.items():
+        if option not in known:
+            raise InvalidTypeError(
+                f"{option}: not an option of a tokenizer, expected one of {', '.join(sorted({*known}))}"
+            )
+        if not isinstance(value, bool):
+            raise InvalidTypeError(f"{option}: got {value!r}, expected True or False")
     if isinstance(name_or_folder, str) and name_or_folder.startswith(RANDOM_PREFIX):
-        return TokenizerFiles(_read(OWN_VOCABULARY), str(OWN_VOCABULARY), {})
-    path = bundled_folder(name_or_folder) or Path(name_or_folder)
-    if path.is_dir():
-        return _from_paths(path / VOCABULARY_FILE, path / CONFIG_FILE)
-    if path.is_file():
-        return _from_paths(path, path.parent / CONFIG_FILE)
-    return _from_hub(os.fspath(name_or_folder), revision, cache_dir, local_files_only)
-
-
-def _from_paths(vocabulary: Path, config: Path) -> TokenizerFiles:
-    if not vocabulary.is_file():
-        raise ModelNotFoundError(
-            f"{vocabulary.parent}: no {vocabulary.name} in this folder, expected ALBERT's vocabulary"
+        place: Place = FolderPlace(name_or_folder, OWN_VOCABULARY.parent)
+        file = OWN_VOCABULARY
+    else:
+        name = os.fspath(name_or_folder)
+        place = open_place(name_or_folder, label=f"tokenizer {name}", **hub)
+        path = Path(name).expanduser()
+        file = path if isinstance(place, FolderPlace) and path.is_file() else _choose(place)
+    settings = read_settings(place)
+    if settings.kind in _ELSEWHERE:
+        raise ConfigError(
+            f"tokenizer {file}: tokenizer_class is {settings.kind}, not supported ({_ELSEWHERE[settings.kind]})"
         )
-    return TokenizerFiles(_read(vocabulary), str(vocabulary), read_options(config) if config.is_file() else {})
+    return _open(file, settings, {**settings.options, **options}), settings.model_max_length
 
 
-def _from_hub(
-    name: str, revision: str | None, cache_dir: str | os.PathLike[str] | None, local_files_only: bool
-) -> TokenizerFiles:
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.utils import (  # type: ignore[attr-defined]  # their home before 0.25
-        EntryNotFoundError,
-        LocalEntryNotFoundError,
+def _choose(place: Place) -> Path:
+    for candidate in VOCABULARY_FILES:
+        if (path := place.find(candidate)) is not None:
+            return path
+    raise ModelNotFoundError(
+        f"{place.label}: none of {', '.join(VOCABULARY_FILES)} in"
+        f" {f'hub id {place.repo!r}' if isinstance(place, HubPlace) else 'this folder'}, expected a vocabulary"
     )
 
-    from albert_fast.sources.place import hub_id
 
-    repo, cache = hub_id(name), None if cache_dir is None else os.fspath(cache_dir)
+def _open(file: Path, settings: TokenizerSettings, options: dict[str, bool]) -> Backend:
+    content, name = read_bytes(file), str(file)
+    if file.name.endswith(".json"):
+        return _definition(_text(content, name), name, settings, options)
+    if file.name.endswith(".txt"):
+        special = {role: settings.special[role].content if role in settings.special else token
+                   for role, token in _BERT_TOKENS.items()}  # fmt: skip
+        definition = word_piece_definition(content, name, options, special["unk"])
+        about = {"tokenizer_class": "BertTokenizer", **{k: v for k, v in options.items() if k in BERT_OPTIONS}}
+        return TokenizersBackend(definition, name, special, _extra(settings), about)
+    return sentencepiece_backend(content, name, settings, options)
 
-    def fetch(file: str, at: str | None) -> Path:
-        return Path(hf_hub_download(repo, file, revision=at, cache_dir=cache, local_files_only=local_files_only))
 
-    try:
-        vocabulary = fetch(VOCABULARY_FILE, revision)
-    except Exception as error:  # the hub client's classes differ between its versions
-        reason = (str(error).strip().splitlines() or ["no further explanation"])[0]
-        raise ModelNotFoundError(
-            f"tokenizer {name}: no such folder or file, and hub id {repo!r} gave no {VOCABULARY_FILE}"
-            f" ({type(error).__name__}: {reason})"
-        ) from error
-    try:
-        config = fetch(CONFIG_FILE, vocabulary.parent.name)  # the cache keeps files under snapshots/COMMIT/
-    except Exception as error:
-        absent = isinstance(error, EntryNotFoundError) and (
-            local_files_only or not isinstance(error, LocalEntryNotFoundError)
+def sentencepiece_backend(
+    content: bytes, name: str, settings: TokenizerSettings, options: Mapping[str, bool]
+) -> SentencePieceBackend:
+    """Of the content of a ``spiece.model``. Raises ``CheckpointError`` when it is damaged."""
+    vocabulary = Vocabulary(content, name)
+    roles = {role: settings.special.get(role, token) for role, token in _ALBERT_TOKENS.items()}
+    if settings.added.get(roles["mask"].content) is None:  # no file says its flags
+        roles["mask"] = replace(roles["mask"], lstrip=True)
+    if missing := [token.content for token in roles.values() if token.content not in vocabulary.ids]:
+        _log.warning(
+            "%s: the vocabulary has no %s; they get the ids after its last one, as in transformers, for which a model"
+            " may have no rows",
+            name,
+            ", ".join(missing),
         )
-        if absent:
-            return TokenizerFiles(_read(vocabulary), str(vocabulary), {})
-        raise ModelNotFoundError(f"tokenizer {name}: hub id {repo!r} gave no {CONFIG_FILE} ({error})") from error
-    return TokenizerFiles(_read(vocabulary), str(vocabulary), read_options(config))
+    own: dict[str, tuple[AddedToken, int | None]] = {token.content: (token, None) for token in roles.values()}
+    # User-defined pieces, such as "(", are listed by files that transformers' fast tokenizer wrote; the vocabulary
+    # finds them by itself, and does not begin a word after them.
+    others = [
+        (t, i)
+        for t, i in settings.added.tokens
+        if t.content not in own and (t.special or t.content not in vocabulary.ids)
+    ]
+    ids = place_tokens([*own.values(), *others], vocabulary.ids, vocabulary.size)
+    rules = Normalizer(
+        **{name: options[name] for name in SENTENCEPIECE_OPTIONS if name in options},
+        added=(*roles.values(), *(token for token, _ in others)),
+    )
+    beyond = {content: i for content, i in ids.items() if content not in vocabulary.ids}
+    return SentencePieceBackend(vocabulary, rules, {role: token.content for role, token in roles.items()}, beyond)
 
 
-def _read(path: Path) -> bytes:
+def _definition(definition: str, name: str, settings: TokenizerSettings, options: dict[str, bool]) -> Backend:
+    definition = with_bert_options(definition, options)
+    plain = TokenizersBackend(definition, name, {})
+    special: dict[str, str] = {}
+    for role in ROLES:
+        candidates = (_ALBERT_TOKENS[role].content, _BERT_TOKENS[role], _OTHERS.get(role, ""))
+        found = next((token for token in candidates if plain.token_to_id(token) is not None), None)
+        if role in settings.special:
+            special[role] = settings.special[role].content
+        elif found is not None:
+            special[role] = found
+        elif role in ("cls", "sep"):
+            raise CheckpointError(
+                f"{name}: the vocabulary has no {' or '.join(filter(None, candidates))}, expected one"
+            )
+        else:
+            special[role] = _BERT_TOKENS[role]
+    kind = {} if settings.kind is None else {"tokenizer_class": settings.kind}
+    return TokenizersBackend(definition, name, special, _extra(settings), {**kind, **options})
+
+
+def _extra(settings: TokenizerSettings) -> list[AddedToken]:
+    return [token for token, _ in settings.added.tokens]
+
+
+def _text(content: bytes, name: str) -> str:
     try:
-        return path.read_bytes()
-    except OSError as error:
-        raise ModelNotFoundError(f"{path}: cannot be read ({error.strerror})") from error
-
-
-def read_options(path: Path) -> dict[str, Any]:
-    """Read the tokenizer options of a tokenizer_config.json; refuse what would need another tokenizer."""
-    try:
-        config = json.loads(_read(path))
-    except ValueError as error:
-        raise CheckpointError(f"{path}: not valid JSON ({error})") from error
-    if not isinstance(config, dict):
-        raise ConfigError(f"{path}: got a JSON {type(config).__name__}, expected an object")
-    _check_special_tokens(config, path)
-    options: dict[str, Any] = {}
-    for name in ("do_lower_case", "keep_accents", "remove_space"):
-        if (value := config.get(name)) is not None:
-            if not isinstance(value, bool):
-                raise ConfigError(f"{path}: {name} is {value!r}, expected true or false")
-            options[name] = value
-    limit = config.get("model_max_length")
-    if limit is not None:
-        if isinstance(limit, bool) or not isinstance(limit, (int, float)) or limit < 1:
-            raise ConfigError(f"{path}: model_max_length is {limit!r}, expected a positive number")
-        if limit < _NO_LIMIT:
-            options["model_max_length"] = int(limit)
-    return options
-
-
-def _check_special_tokens(config: dict[str, Any], path: Path) -> None:
-    """Only ALBERT's own special tokens are supported, with ``[MASK]`` alone taking the space before it."""
-    names = {
-        "pad_token": "<pad>",
-        "unk_token": "<unk>",
-        "cls_token": "[CLS]",
-        "sep_token": "[SEP]",
-        "mask_token": MASK,
-    }
-    for name, expected in names.items():
-        token = config.get(name)
-        content = token.get("content") if isinstance(token, dict) else token
-        if content not in (None, expected):
-            raise ConfigError(f"{path}: {name} is {content!r}, expected {expected!r}")
-    added = config.get("added_tokens_decoder") or {}
-    entries = list(added.values()) if isinstance(added, dict) else [added]
-    for entry in entries:
-        content = entry.get("content") if isinstance(entry, dict) else entry
-        if content not in SPECIAL_TOKENS:
-            raise ConfigError(f"{path}: added token {content!r}, expected none besides {', '.join(SPECIAL_TOKENS)}")
-        if bool(entry.get("lstrip")) != (content == MASK) or entry.get("rstrip") or entry.get("single_word"):
-            raise ConfigError(f"{path}: {content!r} strips white space or matches words in a way that is not supported")
+        return content.decode()
+    except UnicodeDecodeError as error:
+        raise CheckpointError(f"{name}: not UTF-8 ({error.reason} at byte {error.start})") from error

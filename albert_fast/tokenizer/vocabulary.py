@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterator, Sequence
 
 from albert_fast.errors import CheckpointError
-from albert_fast.tokenizer.normalizer import SPECIAL_TOKENS, UNK
+from albert_fast.tokenizer.normalizer import SPECIAL_TOKENS
 
 WORD_START = "\u2581"  # SentencePiece's stand-in for a space
 
@@ -31,8 +31,7 @@ def ends_in_digit_comma(piece: str) -> bool:
 class Vocabulary:
     """A loaded SentencePiece model; immutable, shared by threads, pickled as its bytes.
 
-    Raises CheckpointError, naming ``name``, when the bytes are not a whole SentencePiece model or lack a
-    special token.
+    Raises CheckpointError, naming ``name``, when the bytes are not a whole SentencePiece model.
     """
 
     def __init__(self, model: bytes, name: str) -> None:
@@ -48,8 +47,8 @@ class Vocabulary:
             raise CheckpointError(f"{name}: not a usable SentencePiece model ({error})") from error
         self.size: int = self._processor.get_piece_size()
         self.pieces: list[str] = [self._processor.id_to_piece(i) for i in range(self.size)]
-        self.special_ids: dict[str, int] = self._find_special_ids()
-        self.unk_id = self.special_ids[UNK]
+        self.ids: dict[str, int] = {piece: i for i, piece in enumerate(self.pieces)}
+        self.unk_id: int = self._processor.unk_id()
         self._expansions: dict[int, list[int]] = {
             i: [self.piece_to_id(part) for part in self._without_comma(piece)]
             for i, piece in enumerate(self.pieces)
@@ -125,16 +124,6 @@ class Vocabulary:
         if piece[0] != WORD_START and parts[0][0] == WORD_START:
             parts = parts[1:] if len(parts[0]) == 1 else [parts[0][1:], *parts[1:]]
         return [*parts, ","]
-
-    def _find_special_ids(self) -> dict[str, int]:
-        ids = {token: self.piece_to_id(token) for token in SPECIAL_TOKENS}
-        missing = [token for token, i in ids.items() if i >= self.size or self.pieces[i] != token]
-        if missing:
-            raise CheckpointError(
-                f"{self.name}: the vocabulary has no {', '.join(missing)},"
-                f" expected ALBERT's {', '.join(SPECIAL_TOKENS)}"
-            )
-        return ids
 
 
 def _usable_cpus() -> int:

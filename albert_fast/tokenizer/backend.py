@@ -1,0 +1,45 @@
+"""What a kind of vocabulary must do, so that one tokenizer serves them all."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from albert_fast.tokenizer.assembly import Tokens
+
+
+class Backend(Protocol):
+    """Text to tokens and back, without special tokens around them; immutable, shared by threads, pickled.
+
+    ``special`` gives the content of the token for each role (``"pad"``, ``"unk"``, ``"cls"``, ``"sep"``, ``"mask"``),
+    ``added`` the ids of tokens that are no pieces, and ``size`` how many pieces there are.
+    """
+
+    name: str
+    size: int
+    special: dict[str, str]
+    added: dict[str, int]
+    all_special_ids: list[int]
+
+    def tokens(self) -> list[str]:
+        """Every token in the order of ids."""
+
+    def token_to_id(self, token: str) -> int | None:
+        """The id of a token, None for any other string."""
+
+    def tokenize(self, text: str) -> list[str]:
+        """The tokens of a text."""
+
+    def encode(self, texts: list[str], num_threads: int | None) -> list[list[int]]:
+        """The ids of each text."""
+
+    def encode_with_spans(self, text: str) -> Tokens:
+        """The ids of a text with the range of its characters that each is from."""
+
+    def decode(self, ids: list[int], skip_special_tokens: bool) -> str:
+        """The text of ids."""
+
+    def files(self) -> dict[str, bytes]:
+        """The files that make this backend again."""
+
+    def settings(self) -> dict[str, Any]:
+        """What tokenizer_config.json says of it."""

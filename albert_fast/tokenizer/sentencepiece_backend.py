@@ -1,0 +1,149 @@
+"""A ``spiece.model`` with ALBERT's text rules: the tokenizer the published models were trained with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from albert_fast.tokenizer.added_tokens import AddedToken
+from albert_fast.tokenizer.assembly import Tokens
+from albert_fast.tokenizer.normalizer import Normalizer
+from albert_fast.tokenizer.offsets import Span, align, piece_spans
+from albert_fast.tokenizer.vocabulary import Vocabulary
+
+VOCABULARY_FILE = "spiece.model"
+
+
+class SentencePieceBackend:
+    """See ``Backend``. ``rules`` says which tokens are split out of a text, ``added`` has the ids of those among them
+    that are no pieces of the vocabulary."""
+
+    def __init__(
+        self, vocabulary: Vocabulary, rules: Normalizer, special: dict[str, str], added: dict[str, int]
+    ) -> None:
+        self.vocabulary = vocabulary
+        self.rules = rules
+        self.name = vocabulary.name
+        self.size = vocabulary.size
+        self.special = special
+        self.added = added
+        self._ids = {token.content: added.get(token.content, self._piece_id(token.content)) for token in rules.added}
+        self._unk_id = self._ids[special["unk"]]
+        self.all_special_ids = sorted({self._ids[token.content] for token in rules.added if token.special})
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return SentencePieceBackend, (self.vocabulary, self.rules, self.special, self.added)
+
+    def tokens(self) -> list[str]:
+        """See ``Backend``."""
+        beyond = {i: token for token, i in self.added.items()}
+        return [*self.vocabulary.pieces, *(beyond.get(i, "") for i in range(self.size, max(beyond, default=0) + 1))]
+
+    def token_to_id(self, token: str) -> int | None:
+        """See ``Backend``."""
+        return self.added.get(token, self.vocabulary.ids.get(token))
+
+    def tokenize(self, text: str) -> list[str]:
+        """See ``Backend``."""
+        tokens: list[str] = []
+        for segment in self.rules.split(text):
+            if segment.special is not None:
+                tokens.append(segment.special)
+            else:
+                part = self.rules.normalize(text[segment.start : segment.end])
+                tokens.extend(self.vocabulary.encode(part))
+        return tokens
+
+    def encode(self, texts: list[str], num_threads: int | None) -> list[list[int]]:
+        """See ``Backend``; all parts of all texts go to SentencePiece at once."""
+        rules = self.rules
+        split = [None if rules.is_plain(text) else rules.split(text) for text in texts]
+        parts: list[str] = []
+        for text, segments in zip(texts, split, strict=True):
+            if segments is None:
+                parts.append(rules.normalize(text))
+            else:
+                parts.extend(rules.normalize(text[s.start : s.end]) for s in segments if s.special is None)
+        encoded = self.vocabulary.encode_ids(parts, num_threads)
+        rows = []
+        for segments in split:
+            if segments is None:
+                rows.append(next(encoded))
+                continue
+            row: list[int] = []
+            for segment in segments:
+                row.extend(next(encoded) if segment.special is None else (self._ids[segment.special],))
+            rows.append(row)
+        return rows
+
+    def encode_with_spans(self, text: str) -> Tokens:
+        """See ``Backend``."""
+        ids: list[int] = []
+        spans: list[Span] = []
+        for segment in self.rules.split(text):
+            if segment.special is not None:
+                ids.append(self._ids[segment.special])
+                spans.append((segment.start, segment.end))
+                continue
+            aligned = align(self.rules, text[segment.start : segment.end])
+            pieces = self.vocabulary.encode(aligned.text)
+            surface = self.vocabulary.normalize(aligned.text)
+            ids.extend(map(self.vocabulary.piece_to_id, pieces))
+            spans.extend(
+                (start + segment.start, end + segment.start)
+                for start, end in piece_spans(pieces, surface, aligned, self.vocabulary.vanishes)
+            )
+        return Tokens(ids, spans, [])
+
+    def decode(self, ids: list[int], skip_special_tokens: bool) -> str:
+        """See ``Backend``. A space goes before a special token unless another one precedes it, none after it; on both
+        sides of a token that was added."""
+        special, beyond = set(self.all_special_ids), {i: token for token, i in self.added.items()}
+        text, run, after_special = "", list[int](), False
+        for i in ids:
+            if i in special:
+                if not skip_special_tokens:
+                    token = beyond.get(i) or self.vocabulary.pieces[i]
+                    text += ("" if after_special else " ") + self.vocabulary.decode(run) + token
+                    run, after_special = [], True
+            elif i >= self.size:
+                text += self.vocabulary.decode(run) + f" {beyond.get(i, '')} "
+                run, after_special = [], False
+            else:
+                run.append(i)
+                after_special = False
+        return (text + self.vocabulary.decode(run)).strip()
+
+    def files(self) -> dict[str, bytes]:
+        """See ``Backend``."""
+        return {VOCABULARY_FILE: self.vocabulary.model}
+
+    def settings(self) -> dict[str, Any]:
+        """See ``Backend``."""
+        rules = self.rules
+        return {
+            "do_lower_case": rules.do_lower_case,
+            "keep_accents": rules.keep_accents,
+            "remove_space": rules.remove_space,
+            "tokenizer_class": "AlbertTokenizer",
+            **added_settings(rules.added, self.added),
+        }
+
+    def _piece_id(self, content: str) -> int:
+        return self.vocabulary.piece_to_id(content)
+
+
+def added_settings(tokens: tuple[AddedToken, ...], ids: dict[str, int]) -> dict[str, Any]:
+    """``added_tokens_decoder`` of the tokens that no vocabulary has; nothing if there are none."""
+    decoder = {
+        str(ids[token.content]): {
+            "content": token.content,
+            "lstrip": token.lstrip,
+            "normalized": token.normalized,
+            "rstrip": token.rstrip,
+            "single_word": token.single_word,
+            "special": token.special,
+        }
+        for token in tokens
+        if token.content in ids
+    }
+    return {"added_tokens_decoder": decoder} if decoder else {}
