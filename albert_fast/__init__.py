@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from albert_fast.model import Model as Model
     from albert_fast.model import load as load
     from albert_fast.pipelines import pipeline as pipeline
+    from albert_fast.pipelines import rerank as rerank
     from albert_fast.tokenizer import AlbertTokenizer as AlbertTokenizer
     from albert_fast.verification import verify as verify
 
@@ -38,6 +39,7 @@ _HOMES = {
     "encode_iter": "encoding",
     "load": "model",
     "pipeline": "pipelines",
+    "rerank": "pipelines",
     "restore": "acceleration",
     "verify": "verification",
 }
@@ -51,6 +53,7 @@ __all__ = [
     "encode_iter",
     "load",
     "pipeline",
+    "rerank",
     "restore",
     "verify",
 ]

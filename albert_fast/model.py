@@ -18,6 +18,7 @@ from albert_fast.errors import DeviceError, InvalidInputError
 from albert_fast.layout import Heads, weight_layout
 from albert_fast.outputs import AlbertForPreTrainingOutput, AlbertModelOutput
 from albert_fast.sources import WeightSource, open_source
+from albert_fast.sources.place import Place, open_place
 
 if TYPE_CHECKING:
     from albert_fast.tokenizer import AlbertTokenizer
@@ -197,10 +198,16 @@ class Model:
             )
         return str(live_name)
 
+    def files(self) -> Place | None:
+        """Where the files of the model lie, None for random weights and for a live model."""
+        if self.is_random or not isinstance(self._requested, (str, os.PathLike)):
+            return None
+        return open_place(self._tokenizer_place(), label=f"model {self.name}", **self._hub)
+
     @property
     def settings_place(self) -> Any:
         """Where all of its configuration is: a folder with a ``config.json``, a live model's ``config``, or None."""
-        return self._folder if self._folder is not None else getattr(self._requested, "config", None)
+        return self._folder or getattr(self._requested, "config", None)
 
     def open_source(self) -> WeightSource:
         """The source the weights were read from, opened again."""

@@ -199,7 +199,7 @@ def test_bad_lines_are_named(tmp_path, capsys, name, content, message):
         (["{in}", "{dir}/folder.npy"], "is a folder"),
         (["{dir}/none.txt", "{dir}/out.npy"], "cannot read '{dir}/none.txt': No such file or directory"),
         (["{dir}", "{dir}/out.npy"], "Is a directory"),
-        (["{in}", "{dir}/out.npy", "--pooling", "max"], "pooling: got 'max'"),
+        (["{in}", "{dir}/out.npy", "--pooling", "middle"], "pooling: got 'middle'"),
         (["{in}", "{dir}/out.npy", "--max-length", "1"], "max_length: got 1"),
         (["{in}", "{dir}/out.npy", "--max-length", "9999"], "expected an integer in 2..512"),
         (["{in}", "{dir}/out.npy", "--max-length", "x"], "Invalid value for '--max-length'"),

@@ -129,8 +129,8 @@ def test_batch_options_may_change_on_the_way(tmp_path):
 @pytest.mark.parametrize(
     ("option", "message"),
     [
-        (("--pooling", "cls"), "pooling was 'mean', is 'cls'"),
-        (("--max-length", "9"), "max_length was 512, is 9"),
+        (("--pooling", "cls"), "pooling was 'auto', is 'cls'"),
+        (("--max-length", "9"), "max_length was None, is 9"),
         (("--normalize",), "normalize was False, is True"),
         (("--text-field", "text"), "input was 'text', is 'jsonl text None'"),
     ],

@@ -11,9 +11,11 @@ import torch
 
 from albert_fast.batching import RaggedBatch
 from albert_fast.destination import DeviceTorchDestination, NumpyDestination, destination_like, torch_destination
-from albert_fast.encoding import EncodeOptions, Encoder, encode
+from albert_fast.encoding import encode
 from albert_fast.errors import CheckpointError
 from albert_fast.model import Model
+from albert_fast.sentence import EncodeOptions
+from albert_fast.sentence.encoder import Encoder
 
 TEXTS = ["One layer.", "It runs again, and again.", "", ("and a", "pair")] * 3
 
@@ -25,6 +27,9 @@ class WritesToTensors:
         self.config, self.tokenizer, self.features_dtype = model.config, model.tokenizer, model.features_dtype
         self.name, self.has_pooler = model.name, model.has_pooler
         self._model, self._spoil = model, spoil
+
+    def files(self) -> None:
+        """It has none."""
 
     def encode_ragged(self, *arrays: Any, out: torch.Tensor, stream: int, **options: Any) -> torch.Tensor:
         out.copy_(torch.from_numpy(self._model.encode_ragged(*arrays, **options)))

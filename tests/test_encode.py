@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from albert_fast import encoding
-from albert_fast.encoding import EncodeOptions, encode, encode_iter
+from albert_fast.encoding import encode, encode_iter
 from albert_fast.errors import (
     CheckpointError,
     InvalidInputError,
@@ -25,6 +25,7 @@ from albert_fast.errors import (
     ModelNotFoundError,
 )
 from albert_fast.model import load
+from albert_fast.sentence import EncodeOptions, encoder
 
 TINY = "random:tiny"
 WIDTH = 32
@@ -142,18 +143,18 @@ def test_a_stream_is_read_a_window_at_a_time(model):
     results = encode_iter(texts, model)
     assert next(taken) == 0, "read before the first result was asked for"
     next(results)
-    assert next(taken) <= encoding._FIRST_WINDOW + 1
+    assert next(taken) <= encoder._FIRST_WINDOW + 1
     for _ in range(1000):
         next(results)
     assert next(taken) <= 4 * 1000
 
 
 def test_windows_of_huge_texts_hold_few(monkeypatch):
-    monkeypatch.setattr(encoding, "_WINDOW_CHARACTERS", 100)
+    monkeypatch.setattr(encoder, "_WINDOW_CHARACTERS", 100)
     texts = iter(["x" * 60, ("y" * 30, "z" * 30), "w"])
-    assert len(encoding.read_window(texts, 10, 0)) == 2
-    assert encoding.read_window(texts, 10, 2) == ["w"]
-    assert encoding.read_window(texts, 10, 3) == []
+    assert len(encoder.read_window(texts, 10, 0)) == 2
+    assert encoder.read_window(texts, 10, 2) == ["w"]
+    assert encoder.read_window(texts, 10, 3) == []
 
 
 @pytest.mark.parametrize(
@@ -195,14 +196,13 @@ def test_too_long_without_truncation_is_named(model):
     ("options", "error", "message"),
     [
         (
-            {"pooling": "max"},
+            {"pooling": "middle"},
             InvalidInputError,
-            "pooling: got 'max', expected 'mean', 'cls', 'pooler' or None",
+            "pooling: got 'middle', expected one of 'auto', 'mean', 'cls', 'pooler', 'max'",
         ),
         ({"max_length": 1}, InvalidInputError, "max_length: got 1"),
         ({"max_length": 513}, InvalidInputError, r"max_length: got 513, expected an integer in 2\.\.512"),
         ({"max_length": 8.0}, InvalidTypeError, "max_length: got 8.0"),
-        ({"max_length": None}, InvalidTypeError, "max_length: got None"),
         ({"batch_tokens": 0}, InvalidInputError, "batch_tokens: got 0, expected an integer of at least 1"),
         ({"num_threads": -1}, InvalidInputError, "num_threads: got -1"),
         ({"num_threads": True}, InvalidTypeError, "num_threads: got True"),
@@ -222,9 +222,9 @@ def test_bad_options_are_named(model, options, error, message):
 
 
 def test_pooler_of_a_model_without_one():
-    bare = SimpleNamespace(name="bare", has_pooler=False, config=SimpleNamespace(max_position_embeddings=512))
+    bare = SimpleNamespace(name="bare", has_pooler=False, files=lambda: None, config=SimpleNamespace(hidden_size=8))
     with pytest.raises(InvalidInputError, match="pooling: got 'pooler', but bare has no pooler"):
-        EncodeOptions(pooling="pooler").check(bare)
+        encoder.Encoder(bare, EncodeOptions(pooling="pooler"))
 
 
 @pytest.mark.parametrize("pooling", ["mean", None])

@@ -34,7 +34,7 @@ PYTHON_LADDER = (
     {"batching", "bundled", "config", "cuda", "disk"},
     {"destination", "layout"},
     {"sources"},
-    {"checkpoint", "tokenizer", "training"},
+    {"checkpoint", "sentence", "tokenizer", "training"},
     {"model", "nn", "reference"},
     {"acceleration", "encoding", "trainer", "verification"},
     {"pipelines", "pretraining"},

@@ -173,12 +173,14 @@ def test_the_hub_is_asked_through_its_client(
         return str(folder / file)
 
     write_config(folder, model_max_length=77)
+    (folder / "config.json").write_text("{}")
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
     monkeypatch.chdir(folder)
     tokenizer = AlbertTokenizer.from_pretrained(name, revision="v1")
     assert tokenizer.model_max_length == (77 if with_config else 512)
     assert asked == [
-        (repo, "spiece.model", "v1", False),
+        (repo, "config.json", "v1", False),
+        (repo, "spiece.model", folder.name, False),
         *(
             (repo, file, folder.name, False)
             for file in ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "config.json")

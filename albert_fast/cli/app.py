@@ -11,8 +11,10 @@ from typing import Annotated, Any
 
 import typer
 
-from ..encoding import DEFAULT_BATCH_TOKENS, DEFAULT_MODEL, EncodeOptions, Encoder, read_window, resolve_model
+from ..encoding import DEFAULT_MODEL, resolve_model
 from ..errors import AlbertFastError, VerificationError
+from ..sentence import EncodeOptions
+from ..sentence.encoder import DEFAULT_BATCH_TOKENS, Encoder, read_window
 from . import tasks, training
 from .inputs import TextInput
 from .options import DeviceOption, DtypeOption, ModelOption
@@ -42,12 +44,21 @@ def encode(
     input: InputArgument,
     output: Annotated[Path, typer.Argument(help="NAME.npy, .safetensors, .jsonl or .parquet.")],
     model: ModelOption = DEFAULT_MODEL,
-    pooling: Annotated[str, typer.Option(help="mean, cls, pooler, or none (features of each token).")] = "mean",
-    max_length: Annotated[int, typer.Option(help="Tokens kept of each text.")] = 512,
+    pooling: Annotated[
+        str, typer.Option(help="auto (what the folder says, else mean), mean, cls, pooler, max, none (each token), ...")
+    ] = "auto",
+    max_length: Annotated[
+        int | None, typer.Option(help="Tokens kept of each text; by default all the model takes.")
+    ] = None,
     truncation: Annotated[bool, typer.Option(help="Cut longer texts, or refuse them.")] = True,
     normalize: Annotated[bool, typer.Option("--normalize", help="Scale rows to length 1.")] = False,
     batch_tokens: Annotated[int, typer.Option(help="Tokens per batch.")] = DEFAULT_BATCH_TOKENS,
     num_threads: Annotated[int | None, typer.Option(help="All processors by default.")] = None,
+    prompt: Annotated[str | None, typer.Option(help="Put before each text.")] = None,
+    prompt_name: Annotated[
+        str | None, typer.Option(help="One of the prompts of a sentence-transformers folder.")
+    ] = None,
+    truncate_dim: Annotated[int | None, typer.Option(help="Columns to keep.")] = None,
     device: DeviceOption = "auto",
     dtype: DtypeOption = "auto",
     text_field: TextFieldOption = None,
@@ -63,7 +74,9 @@ def encode(
     from .job import EncodeJob, check_output
 
     pool = None if pooling == "none" else pooling
-    options = EncodeOptions(pool, max_length, truncation, normalize, batch_tokens, num_threads)
+    options = EncodeOptions(
+        pool, max_length, truncation, normalize, batch_tokens, num_threads, prompt, prompt_name, truncate_dim
+    )
     check_output(output, pool is None, overwrite)
     with TextInput(input, text_field, pair_field) as source:
         encoder = Encoder(resolve_model(model, device, dtype), options)

@@ -19,8 +19,9 @@ import numpy as np
 
 from .. import __version__
 from ..disk import sync
-from ..encoding import Encoder, progress_bar
+from ..encoding import progress_bar
 from ..errors import AlbertFastError, InvalidInputError, OutputError
+from ..sentence.encoder import Encoder
 from .inputs import TextInput
 from .journal import Journal
 from .writers import Writer, beside, writer_for
@@ -67,7 +68,7 @@ class EncodeJob:
             self._tidy()
             return journal.rows
         with self._reporting(journal.rows):
-            writer = self.writer_type(self.out, self.encoder.model.config.hidden_size, self.ragged, journal.sizes)
+            writer = self.writer_type(self.out, self.encoder.readout.width, self.ragged, journal.sizes)
         try:
             self._encode(writer, journal, show_progress)
             with self._reporting(journal.rows):

@@ -18,6 +18,7 @@ from albert_fast.pipelines.classification import (
 from albert_fast.pipelines.feature_extraction import FeatureExtractionPipeline
 from albert_fast.pipelines.fill_mask import FillMaskPipeline
 from albert_fast.pipelines.question_answering import QuestionAnsweringPipeline
+from albert_fast.pipelines.reranking import rerank
 from albert_fast.pipelines.token_classification import TokenClassificationPipeline
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "TokenClassificationPipeline",
     "ZeroShotClassificationPipeline",
     "pipeline",
+    "rerank",
 ]
 
 _CLASSES: Final[tuple[type[Pipeline], ...]] = (

@@ -15,7 +15,7 @@ from albert_fast.sources.base import BLOCK_BYTES, StoredTensor, WeightSource, ro
 from albert_fast.sources.folder import open_file, open_folder
 from albert_fast.sources.hub import open_hub
 from albert_fast.sources.names import MLM_BIASES
-from albert_fast.sources.place import HUB_ID, HubPlace
+from albert_fast.sources.place import HUB_ID, FolderPlace, HubPlace, transformer_place
 from albert_fast.sources.random_weights import PREFIX, random_source
 from albert_fast.sources.torch_state import torch_tensors
 
@@ -64,10 +64,12 @@ def open_source(
         place = HubPlace(
             name, label=f"model {name}", revision=revision, cache_dir=cache_dir, local_files_only=local_files_only
         )
-        return open_hub(name, place, mlm_bias)
+        return open_hub(name, transformer_place(place), mlm_bias)
     except OSError as error:
         raise ModelNotFoundError(f"model {name}: {error.strerror or error}") from error
-    return (open_folder if is_folder else open_file)(name, path, mlm_bias)
+    if not is_folder:
+        return open_file(name, path, mlm_bias)
+    return open_folder(name, transformer_place(FolderPlace(name, path)).folder, mlm_bias)
 
 
 def _open_live(model: Any, mlm_bias: str) -> WeightSource:

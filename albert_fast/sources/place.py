@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
+import json
 import os
 import re
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeVar, cast
 
 from albert_fast.bundled import bundled_folder
 from albert_fast.config import PRESETS
@@ -29,6 +31,12 @@ class Place(Protocol):
     def require(self, file: str) -> Path:
         """The path of a file. Raises ``ModelNotFoundError`` when there is none."""
 
+    def below(self, folder: str) -> Place:
+        """A folder of this place, or the place itself for an empty name."""
+
+
+P = TypeVar("P", bound="FolderPlace | HubPlace")
+
 
 class FolderPlace:
     """A folder on this machine."""
@@ -48,6 +56,10 @@ class FolderPlace:
             raise ModelNotFoundError(f"{self.label}: folder {self.folder} has no {file}; {_listing(self.folder)}")
         return path
 
+    def below(self, folder: str) -> FolderPlace:
+        """See ``Place``."""
+        return FolderPlace(self.label, self.folder / folder)
+
 
 class HubPlace:
     """A repository on the hub, through huggingface_hub's own cache and download. All files are taken from one commit,
@@ -66,6 +78,7 @@ class HubPlace:
         self.repo = hub_id(name)
         self._revision = revision
         self._commit: str | None = None
+        self._prefix = ""  # of all files, with a slash at its end
         self._options = {
             "cache_dir": None if cache_dir is None else os.fspath(cache_dir),
             "local_files_only": local_files_only,
@@ -83,8 +96,7 @@ class HubPlace:
             return self._fetch(file)
         except EntryNotFoundError as error:
             offline = self._options["local_files_only"] or constants.HF_HUB_OFFLINE
-            known = self._commit is not None  # something of it is in the cache
-            if not isinstance(error, LocalEntryNotFoundError) or (offline and known):
+            if offline or not isinstance(error, LocalEntryNotFoundError):
                 return None
             raise self._not_found(error) from error
 
@@ -97,6 +109,12 @@ class HubPlace:
         except EntryNotFoundError as error:
             raise self._not_found(error) from error
 
+    def below(self, folder: str) -> HubPlace:
+        """See ``Place``."""
+        inside = copy.copy(self)
+        inside._prefix = f"{self._prefix}{folder.strip('/')}/" if folder.strip("/") else self._prefix
+        return inside
+
     def _fetch(self, file: str) -> Path:
         """Raises the hub's own EntryNotFoundError, and ``ModelNotFoundError`` for whatever else keeps the file away:
         the classes of the client's other errors differ between its versions."""
@@ -104,6 +122,7 @@ class HubPlace:
         from huggingface_hub.utils import EntryNotFoundError  # type: ignore[attr-defined]  # its home before 0.25
 
         options: dict[str, Any] = {**self._options, "revision": self._commit or self._revision}
+        file = self._prefix + file
         try:
             path = Path(hf_hub_download(self.repo, file, **options))
         except (AlbertFastError, EntryNotFoundError):
@@ -129,7 +148,7 @@ def open_place(
     revision: str | None = None,
     cache_dir: str | os.PathLike[str] | None = None,
     local_files_only: bool = False,
-) -> Place:
+) -> FolderPlace | HubPlace:
     """The place that a model's name means: a bundled model, a folder, the folder of a file, or a hub id.
 
     Raises ``ModelNotFoundError`` for a path that does not exist.
@@ -147,6 +166,19 @@ def open_place(
     return HubPlace(name, label=label, revision=revision, cache_dir=cache_dir, local_files_only=local_files_only)
 
 
+def transformer_place(place: P) -> P:
+    """Where the model itself lies: the place, or the folder that its ``modules.json`` names for it, as the first
+    versions of sentence-transformers had it."""
+    if place.find("config.json") is not None or (path := place.find("modules.json")) is None:
+        return place
+    try:
+        entries = json.loads(path.read_bytes())
+        folder = next(entry["path"] for entry in entries if entry["type"].endswith(".Transformer"))
+    except (OSError, ValueError, RecursionError, LookupError, TypeError, AttributeError, StopIteration):
+        return place  # what is wrong with it is said where modules are read
+    return cast(P, place.below(folder)) if isinstance(folder, str) else place
+
+
 def hub_id(name: str) -> str:
     """The full id of a model: the short names of the published ones stand for ``albert/NAME``."""
     return f"albert/{name}" if name.startswith("albert-") and name in PRESETS else name
@@ -158,5 +190,7 @@ def first_line(error: Exception) -> str:
 
 
 def _listing(folder: Path) -> str:
+    if not folder.is_dir():
+        return "it does not exist"
     present = sorted(entry.name for entry in folder.iterdir())
     return f"it contains {', '.join(present[:8]) or 'nothing'}{', ...' if len(present) > 8 else ''}"

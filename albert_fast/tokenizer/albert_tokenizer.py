@@ -158,7 +158,7 @@ class AlbertTokenizer:
                         f"{where}: got {n + (m or 0) + limit - budget} tokens, expected at most {limit}"
                         " (max_length) as truncation is off"
                     )
-                n, m = kept_lengths(n, m, budget, "longest_first", where)
+                n, m = self._kept_lengths(n, m, budget, "longest_first", where)
                 first, second = first[:n], None if second is None else second[:m]
             rows.append((frame.ids(first, second), frame.token_types(n, m)))
         return rows
@@ -307,8 +307,14 @@ class AlbertTokenizer:
         where = f"text[{index}]"
         if stride is not None:
             return list(windows(first, second, budget, strategy, stride, where))
-        first, second = kept_lengths(first, second, budget, strategy, where)
+        first, second = self._kept_lengths(first, second, budget, strategy, where)
         return [Kept(range(first), None if second is None else range(second))]
+
+    def _kept_lengths(
+        self, first: int, second: int | None, budget: int, strategy: Strategy, where: str
+    ) -> tuple[int, int | None]:
+        extra = self.backend.extra_to_longer
+        return kept_lengths(first, second, budget, strategy, where, extra_to_longer=extra)
 
     def _check_max_length(
         self, max_length: int | None, pairs: Sequence[Pair] | Sequence[WordPair], frame: Frame

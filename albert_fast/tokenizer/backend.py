@@ -11,7 +11,8 @@ class Backend(Protocol):
     """Text to tokens and back, without special tokens around them; immutable, shared by threads, pickled.
 
     ``special`` gives the content of the token for each role (``"pad"``, ``"unk"``, ``"cls"``, ``"sep"``, ``"mask"``),
-    ``added`` the ids of tokens that are no pieces, and ``size`` how many pieces there are.
+    ``added`` the ids of tokens that are no pieces, and ``size`` how many pieces there are. ``extra_to_longer``: see
+    ``kept_lengths``.
     """
 
     name: str
@@ -19,6 +20,7 @@ class Backend(Protocol):
     special: dict[str, str]
     added: dict[str, int]
     all_special_ids: list[int]
+    extra_to_longer: bool
 
     def tokens(self) -> list[str]:
         """Every token in the order of ids."""

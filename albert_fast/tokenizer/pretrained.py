@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from albert_fast.errors import CheckpointError, ConfigError, InvalidTypeError, ModelNotFoundError
-from albert_fast.sources.place import FolderPlace, HubPlace, Place, open_place
+from albert_fast.sources.place import FolderPlace, HubPlace, open_place, transformer_place
 from albert_fast.tokenizer.added_tokens import ALBERT_TOKENS, ROLES, AddedToken, place_tokens
 from albert_fast.tokenizer.backend import Backend
 from albert_fast.tokenizer.normalizer import Normalizer
@@ -69,13 +69,15 @@ def find_backend(
         if not isinstance(value, bool):
             raise InvalidTypeError(f"{option}: got {value!r}, expected True or False")
     if isinstance(name_or_folder, str) and name_or_folder.startswith(RANDOM_PREFIX):
-        place: Place = FolderPlace(name_or_folder, OWN_VOCABULARY.parent)
+        place: FolderPlace | HubPlace = FolderPlace(name_or_folder, OWN_VOCABULARY.parent)
         file = OWN_VOCABULARY
     else:
         name = os.fspath(name_or_folder)
         place = open_place(name_or_folder, label=f"tokenizer {name}", **hub)
         path = Path(name).expanduser()
-        file = path if isinstance(place, FolderPlace) and path.is_file() else _choose(place)
+        is_file = isinstance(place, FolderPlace) and path.is_file()
+        place = place if is_file else transformer_place(place)
+        file = path if is_file else _choose(place)
     settings = read_settings(place)
     if settings.kind in _ELSEWHERE:
         raise ConfigError(
@@ -84,7 +86,7 @@ def find_backend(
     return _open(file, settings, {**settings.options, **options}), settings.model_max_length
 
 
-def _choose(place: Place) -> Path:
+def _choose(place: FolderPlace | HubPlace) -> Path:
     for candidate in VOCABULARY_FILES:
         if (path := place.find(candidate)) is not None:
             return path

@@ -17,6 +17,8 @@ class SentencePieceBackend:
     """See ``Backend``. ``rules`` says which tokens are split out of a text, ``added`` has the ids of those among them
     that are no pieces of the vocabulary."""
 
+    extra_to_longer = False
+
     def __init__(
         self, vocabulary: Vocabulary, rules: Normalizer, special: dict[str, str], added: dict[str, int]
     ) -> None:

@@ -24,6 +24,8 @@ class TokenizersBackend:
     """See ``Backend``. ``definition`` is the content of a ``tokenizer.json``, ``extra`` are tokens that the files
     beside it add. Raises ``CheckpointError`` when the library cannot use it."""
 
+    extra_to_longer = True
+
     def __init__(
         self,
         definition: str,

@@ -20,18 +20,24 @@ class Kept(NamedTuple):
     second: range | None
 
 
-def kept_lengths(first: int, second: int | None, budget: int, strategy: Strategy, where: str) -> tuple[int, int | None]:
+def kept_lengths(
+    first: int, second: int | None, budget: int, strategy: Strategy, where: str, *, extra_to_longer: bool = False
+) -> tuple[int, int | None]:
     """Return how many tokens stay of a text of ``first`` tokens and a second one of ``second`` (None: no
     pair).
 
     ``budget`` counts both texts' tokens without special ones. ``longest_first`` takes from the longer text
-    until both are equally long, then from both in turn (the second one first). Raises InvalidInputError,
-    starting with ``where``, if the one text that may be cut is too short to make room.
+    until both are equally long, then from both in turn (the second one first, as transformers' slow tokenizers;
+    with ``extra_to_longer`` the token that is left over goes to the longer text, or the second, as in fast ones).
+    Raises InvalidInputError, starting with ``where``, if the one text that may be cut is too short to make room.
     """
     excess = first + (second or 0) - budget
     if excess <= 0 or strategy == "do_not_truncate":
         return first, second
     if strategy == "longest_first" and second is not None:
+        if extra_to_longer and min(first, second) > budget // 2:
+            half, rest = divmod(budget, 2)
+            return (half, half + rest) if first <= second else (half + rest, half)
         level = min(abs(first - second), excess)
         shared = excess - level
         if first > second:
