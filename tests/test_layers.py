@@ -39,6 +39,7 @@ PYTHON_LADDER = (
     {"acceleration", "encoding", "trainer", "verification"},
     {"pipelines", "pretraining"},
     {"finetuning"},
+    {"export"},
     {"cli"},
     {"__init__"},
 )

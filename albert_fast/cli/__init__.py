@@ -1,4 +1,4 @@
-"""The command line: ``albert-fast encode | tokenize | verify | info``, and a command for each pipeline."""
+"""The command line: ``albert-fast encode | tokenize | verify | info | export``, and a command for each pipeline."""
 
 from __future__ import annotations
 

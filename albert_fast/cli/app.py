@@ -15,7 +15,7 @@ from ..encoding import DEFAULT_MODEL, resolve_model
 from ..errors import AlbertFastError, VerificationError
 from ..sentence import EncodeOptions
 from ..sentence.encoder import DEFAULT_BATCH_TOKENS, Encoder, read_window
-from . import tasks, training
+from . import export, tasks, training
 from .inputs import TextInput
 from .options import DeviceOption, DtypeOption, ModelOption
 
@@ -144,6 +144,7 @@ def info(
 
 tasks.register(app)
 training.register(app)
+export.register(app)
 
 
 def main(arguments: list[str] | None = None) -> int:
