@@ -63,7 +63,8 @@ def encode(
         normalize: scale each row to length 1 (L2).
         batch_tokens: tokens per batch, 2048 by default. More needs more memory (0.1 MB a token for xxlarge) and is no
             faster; the result stays the same.
-        num_threads: threads to use; by default all processors that this process may run on.
+        num_threads: threads to use; by default as many as this process has processors (affinity, quotas of its
+            control groups, and no more than OMP_NUM_THREADS says).
         show_progress: show a progress bar; None shows it on a terminal once the work has taken a few seconds.
         return_tensors: ``"np"``, or ``"pt"`` for torch tensors, which for a model on CUDA stay there.
         device: where a model given by name is loaded, ``"auto"`` by default: CUDA if it is there, else the CPU.

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -306,9 +308,24 @@ def test_instruction_set_is_chosen_by_the_environment(monkeypatch: pytest.Monkey
 
 def test_affinity_is_respected() -> None:
     cpus = os.sched_getaffinity(0)
+    before = _core.default_num_threads()
+    assert 1 <= before <= len(cpus)
     try:
         os.sched_setaffinity(0, {min(cpus)})
         assert _core.default_num_threads() == 1
     finally:
         os.sched_setaffinity(0, cpus)
-    assert _core.default_num_threads() == len(cpus)
+    assert _core.default_num_threads() == before
+
+
+@pytest.mark.parametrize(("said", "threads"), [("1", "1"), ("1,2", "1"), ("nonsense", None), ("4096", None)])
+def test_omp_num_threads_is_respected(said: str, threads: str | None) -> None:
+    """It can only lower the number, which is what it is when nothing is said."""
+    script = "from albert_fast import _core; print(_core.default_num_threads())"
+    unset = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
+
+    def count(environment: dict[str, str]) -> str:
+        command = [sys.executable, "-c", script]
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.strip()
+
+    assert count({**unset, "OMP_NUM_THREADS": said}) == (threads or count(unset))

@@ -53,7 +53,7 @@ def encode(
     truncation: Annotated[bool, typer.Option(help="Cut longer texts, or refuse them.")] = True,
     normalize: Annotated[bool, typer.Option("--normalize", help="Scale rows to length 1.")] = False,
     batch_tokens: Annotated[int, typer.Option(help="Tokens per batch.")] = DEFAULT_BATCH_TOKENS,
-    num_threads: Annotated[int | None, typer.Option(help="All processors by default.")] = None,
+    num_threads: Annotated[int | None, typer.Option(help="By default the processors that may be used.")] = None,
     prompt: Annotated[str | None, typer.Option(help="Put before each text.")] = None,
     prompt_name: Annotated[
         str | None, typer.Option(help="One of the prompts of a sentence-transformers folder.")

@@ -4,9 +4,9 @@ rule.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 
+from albert_fast import _core
 from albert_fast.errors import CheckpointError
 from albert_fast.tokenizer.normalizer import SPECIAL_TOKENS
 
@@ -74,7 +74,7 @@ class Vocabulary:
 
     def encode_ids(self, texts: Sequence[str], num_threads: int | None = None) -> Iterator[list[int]]:
         """Yield, text by text, the ids of ``encode``'s pieces, computed in batches on several threads."""
-        threads = _usable_cpus() if num_threads is None else num_threads
+        threads = _core.default_num_threads() if num_threads is None else num_threads
         for start in range(0, len(texts), _CALL_TEXTS):
             call = list(texts[start : start + _CALL_TEXTS])
             for text, row in zip(call, self._encode_call(call, threads), strict=True):
@@ -124,11 +124,6 @@ class Vocabulary:
         if piece[0] != WORD_START and parts[0][0] == WORD_START:
             parts = parts[1:] if len(parts[0]) == 1 else [parts[0][1:], *parts[1:]]
         return [*parts, ","]
-
-
-def _usable_cpus() -> int:
-    """The number of CPUs this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _check_complete(model: bytes, name: str) -> None:

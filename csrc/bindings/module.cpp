@@ -45,7 +45,7 @@ PYBIND11_MODULE(_core, m) {
   pybind11::register_exception_translator(&bindings::translate);
   m.def("available_isas", &cpu::available_isas, "CPU instruction sets this machine runs, the best first.");
   m.def("default_isa", &cpu::default_isa, "The one in use: ALBERT_FAST_CPU_ISA, or the best.");
-  m.def("default_num_threads", &cpu::default_num_threads, "CPUs this process may run on.");
+  m.def("default_num_threads", &cpu::default_num_threads, "CPUs this process may use.");
   m.def("cuda_unavailable_reason", &bindings::cuda_unavailable_reason, "Empty if a GPU can be used.");
   m.def("load_cuda_backend", &bindings::load_cuda_backend, pybind11::arg("path"),
         "Takes the CUDA backend from another library than the installed one; '' goes back.");

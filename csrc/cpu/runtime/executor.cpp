@@ -5,12 +5,15 @@
 
 #include <algorithm>
 #include <atomic>
+#include <climits>
 #include <condition_variable>
+#include <cstdlib>
 #include <mutex>
 #include <system_error>
 #include <thread>
 #include <utility>
 
+#include "cpu/runtime/cpu_limits.h"
 #include "kernels/errors.h"
 
 namespace albert_fast::cpu {
@@ -114,12 +117,26 @@ class ThreadPool {
 
 std::atomic<ThreadPool*> ThreadPool::current_{nullptr};
 
+/// What stays as it is while the process runs. Reading it takes longer than a small op, so it is read once; two threads
+/// may both do so, and a child of a fork that came between waits for nobody.
+int thread_limit() {
+  static std::atomic<int> limit{0};
+  int known = limit.load(std::memory_order_relaxed);
+  if (known == 0) {
+    known = std::min(cgroup_cpus("/proc/self/cgroup", "/sys/fs/cgroup").value_or(INT_MAX),
+                     omp_num_threads(std::getenv("OMP_NUM_THREADS")).value_or(INT_MAX));
+    limit.store(known, std::memory_order_relaxed);
+  }
+  return known;
+}
+
 }  // namespace
 
 int default_num_threads() {
+  const int limit = thread_limit();
   cpu_set_t set;
-  if (sched_getaffinity(0, sizeof(set), &set) == 0) return std::max(1, CPU_COUNT(&set));
-  return std::max(1u, std::thread::hardware_concurrency());
+  if (sched_getaffinity(0, sizeof(set), &set) == 0) return std::clamp(CPU_COUNT(&set), 1, limit);
+  return static_cast<int>(std::clamp(std::thread::hardware_concurrency(), 1u, static_cast<unsigned>(limit)));
 }
 
 Executor::Executor(int num_threads, std::function<bool()> interrupted)

@@ -27,7 +27,8 @@ class TaskRef {
   void (*call_)(const void*, int64_t, int);
 };
 
-/// How many threads a caller gets who does not say: the CPUs this process may run on (its affinity mask).
+/// How many threads a caller gets who does not say: the CPUs this process may run on (its affinity mask), but no more
+/// than its control groups grant and OMP_NUM_THREADS says, both as they are at the first call.
 int default_num_threads();
 
 class Executor {
