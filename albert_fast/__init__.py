@@ -9,7 +9,9 @@ Names are loaded when first used, so that importing the package takes a fraction
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from pkgutil import extend_path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -18,6 +20,16 @@ if TYPE_CHECKING:
     from albert_fast.config import AlbertConfig as AlbertConfig
     from albert_fast.encoding import encode as encode
     from albert_fast.encoding import encode_iter as encode_iter
+    from albert_fast.errors import AlbertFastError as AlbertFastError
+    from albert_fast.errors import CheckpointError as CheckpointError
+    from albert_fast.errors import ConfigError as ConfigError
+    from albert_fast.errors import DeviceError as DeviceError
+    from albert_fast.errors import InvalidInputError as InvalidInputError
+    from albert_fast.errors import InvalidTypeError as InvalidTypeError
+    from albert_fast.errors import MissingDependencyError as MissingDependencyError
+    from albert_fast.errors import ModelNotFoundError as ModelNotFoundError
+    from albert_fast.errors import OutputError as OutputError
+    from albert_fast.errors import VerificationError as VerificationError
     from albert_fast.model import Model as Model
     from albert_fast.model import load as load
     from albert_fast.pipelines import pipeline as pipeline
@@ -32,8 +44,18 @@ __path__ = extend_path(__path__, __name__)
 
 _HOMES = {
     "AlbertConfig": "config",
+    "AlbertFastError": "errors",
     "AlbertTokenizer": "tokenizer",
+    "CheckpointError": "errors",
+    "ConfigError": "errors",
+    "DeviceError": "errors",
+    "InvalidInputError": "errors",
+    "InvalidTypeError": "errors",
+    "MissingDependencyError": "errors",
     "Model": "model",
+    "ModelNotFoundError": "errors",
+    "OutputError": "errors",
+    "VerificationError": "errors",
     "accelerate": "acceleration",
     "encode": "encoding",
     "encode_iter": "encoding",
@@ -44,10 +66,34 @@ _HOMES = {
     "verify": "verification",
 }
 
+_SUBMODULES = (
+    "cuda",
+    "errors",
+    "export",
+    "finetuning",
+    "nn",
+    "pipelines",
+    "pretraining",
+    "sentence",
+    "tokenizer",
+    "training",
+)
+"""Those that ``dir`` names; ``albert_fast.NAME`` imports every other one, too."""
+
 __all__ = [
     "AlbertConfig",
+    "AlbertFastError",
     "AlbertTokenizer",
+    "CheckpointError",
+    "ConfigError",
+    "DeviceError",
+    "InvalidInputError",
+    "InvalidTypeError",
+    "MissingDependencyError",
     "Model",
+    "ModelNotFoundError",
+    "OutputError",
+    "VerificationError",
     "accelerate",
     "encode",
     "encode_iter",
@@ -60,12 +106,43 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    home = _HOMES.get(name, name)
+    if name.startswith("_") or (name not in _HOMES and importlib.util.find_spec(f"{__name__}.{name}") is None):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    try:
+        module = importlib.import_module(f"{__name__}.{home}")
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        return _needs_torch(name)  # so that hasattr, help and inspect work without torch, as they do on any module
+    value = getattr(module, name) if name in _HOMES else module
     globals()[name] = value  # also over the submodule of the same name, which importing it has put here
     return value
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+    return sorted({*globals(), *__all__, *_SUBMODULES})
+
+
+def _needs_torch(name: str) -> Any:
+    """What stands for a name that cannot be had without torch: using it raises ``MissingDependencyError``."""
+    from albert_fast.errors import MissingDependencyError
+
+    message = f"{__name__}.{name} needs torch, which is not installed; pip install 'albert_fast[torch]'"
+
+    def refuse(*_: Any, **__: Any) -> Any:
+        raise MissingDependencyError(message)
+
+    if name in _HOMES:
+        refuse.__name__ = refuse.__qualname__ = name
+        refuse.__doc__ = message
+        refuse.__module__ = f"{__name__}.{_HOMES[name]}"
+        return refuse
+
+    class Missing(ModuleType):
+        def __getattr__(self, attribute: str) -> Any:
+            if attribute.startswith("__"):  # inspect and pydoc ask for these
+                raise AttributeError(attribute)
+            return refuse()
+
+    return Missing(f"{__name__}.{name}", message)

@@ -41,7 +41,7 @@ PYTHON_LADDER = (
     {"finetuning"},
     {"export"},
     {"cli"},
-    {"__init__"},
+    {"__init__", "__main__"},
 )
 TORCH_AT_TOP = (
     "albert_fast/acceleration.py",
