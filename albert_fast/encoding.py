@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from .destination import torch_destination
 from .errors import InvalidInputError, InvalidTypeError, MissingDependencyError
+from .placement import place_names, require_place
 from .sentence import PRECISIONS, EncodeOptions, quantize_embeddings
 from .sentence.encoder import Encoder, check_text
 
@@ -243,16 +244,16 @@ _last_model = _LastModel()
 os.register_at_fork(after_in_child=_last_model.renew_lock)
 
 
-def resolve_model(model: Any, device: str | None, dtype: str | None) -> Model:
+def resolve_model(model: Any, device: Any, dtype: Any) -> Model:
     """The ``Model`` meant by ``model``: itself, the cached one of that name, or a newly loaded one.
 
     Raises ``InvalidInputError`` when a ``Model`` is asked to be of another device or dtype than it is.
     """
-    from .model import Model, load, require_place
+    from .model import Model, load
 
     if isinstance(model, Model):
         require_place(model, device, dtype)
         return model
     if isinstance(model, (str, os.PathLike)):
-        return _last_model.get(model, device or "auto", dtype or "auto")
-    return load(model, device=device or "auto", dtype=dtype or "auto")
+        return _last_model.get(model, *place_names(device, dtype))
+    return load(model, device=device, dtype=dtype)

@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from albert_fast import _core, cuda
+from albert_fast import _core
 from albert_fast.batching import RaggedBatch, rows_at
 from albert_fast.checkpoint import fill, heads
 from albert_fast.config import AlbertConfig
 from albert_fast.destination import NumpyDestination, destination_like
-from albert_fast.errors import DeviceError, InvalidInputError
+from albert_fast.errors import InvalidInputError
 from albert_fast.layout import Heads, weight_layout
 from albert_fast.outputs import AlbertForPreTrainingOutput, AlbertModelOutput
+from albert_fast.placement import place_names, resolve_place
 from albert_fast.sources import WeightSource, open_source
 from albert_fast.sources.place import Place, open_place
 
@@ -24,9 +25,6 @@ if TYPE_CHECKING:
     from albert_fast.tokenizer import AlbertTokenizer
 
 Array = npt.NDArray[Any]
-
-DTYPES = ("auto", "float32", "float64", "bfloat16", "float16", "int16", "int8")
-DEVICES = ("auto", "cpu", "cuda")
 
 # Rows of word embeddings that no token has: vocabularies are rounded up to multiples of 64 or 128.
 _MOST_SPARE_ROWS = 128
@@ -37,8 +35,8 @@ _logger = logging.getLogger("albert_fast")
 def load(
     model: str | os.PathLike[str] | Any = "albert-xxlarge-v2",
     *,
-    dtype: str = "auto",
-    device: str = "auto",
+    dtype: Any = "auto",
+    device: Any = "auto",
     tokenizer: AlbertTokenizer | None = None,
     revision: str | None = None,
     cache_dir: str | os.PathLike[str] | None = None,
@@ -55,9 +53,10 @@ def load(
             and of the same size, at an error of some 3e-4 a product; ``"int8"``, a quarter of the size and faster
             still, at 1e-2 a product (docs/numbers.md says when not to); or ``"float64"`` for checking (slow,
             portable kernels). On CUDA ``"bfloat16"`` or ``"float16"`` on tensor cores, or ``"float32"`` for checking.
-            Sums, LayerNorm and softmax are float32 in all of them. ``"auto"``: float32 on the CPU, bfloat16 on CUDA.
+            Sums, LayerNorm and softmax are float32 in all of them. ``"auto"``: float32 on the CPU, bfloat16 on CUDA. A
+            ``torch.dtype`` stands for its name.
         device: ``"cpu"``, ``"cuda"`` (torch's current device, or the first), or ``"auto"``: CUDA if it is there and
-            its kernels take the model.
+            its kernels take the model. A ``torch.device`` stands for its name, -1 for the CPU, 0 for the GPU.
         tokenizer: used instead of the one that belongs to the model.
         revision, cache_dir, local_files_only: as in huggingface_hub, for hub ids.
         mlm_bias: of a published MLM head: ``"decoder"``, as transformers 5, ``"predictions"``, or their ``"sum"``.
@@ -72,6 +71,7 @@ def load(
             64 or 128).
         InvalidInputError, DeviceError: an unknown dtype or device, or one that is not there.
     """
+    device, dtype = place_names(device, dtype)
     chosen, chosen_dtype = resolve_place(device, dtype)
     hub = {"revision": revision, "cache_dir": cache_dir, "local_files_only": local_files_only}
     with open_source(model, **hub, mlm_bias=mlm_bias) as source:  # type: ignore[arg-type]
@@ -85,35 +85,6 @@ def load(
         weights = _core.WeightBuffer(layout, device=chosen)
         fill(weights, source)
         return Model(model, source, weights, tokenizer, hub, mlm_bias)
-
-
-def resolve_place(device: str, dtype: str) -> tuple[str, str]:
-    """What ``"auto"`` means on this machine.
-
-    Raises:
-        InvalidInputError: a name that is none, or a dtype the device has no kernels for.
-        DeviceError: ``"cuda"`` where it cannot be used, with the reason.
-    """
-    if device not in DEVICES:
-        raise InvalidInputError(f"device: got {device!r}, expected one of {', '.join(DEVICES)}")
-    if dtype not in DTYPES:
-        raise InvalidInputError(f"dtype: got {dtype!r}, expected one of {', '.join(DTYPES)}")
-    if device == "auto":
-        device = "cuda" if dtype != "float64" and cuda.is_available() else "cpu"
-    if device == "cuda" and (reason := cuda.why_not()):
-        raise DeviceError(f"device: got 'cuda', expected 'cpu' or 'auto': {reason}")
-    if dtype == "auto":
-        dtype = "bfloat16" if device == "cuda" else "float32"
-    return device, dtype
-
-
-def require_place(model: Model, device: str | None, dtype: str | None) -> None:
-    """Raise ``InvalidInputError`` when a loaded model is asked to be of another device or dtype than it is."""
-    for option, asked, has in (("device", device, model.device), ("dtype", dtype, model.dtype)):
-        if asked not in (None, "auto", has):
-            raise InvalidInputError(
-                f"{option}: got {asked!r} for a model that is loaded as {has!r}; pass {option} to load()"
-            )
 
 
 class Model:

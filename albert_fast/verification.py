@@ -23,6 +23,7 @@ from albert_fast.errors import (
     VerificationError,
 )
 from albert_fast.numbers import ErrorBound, error_bound, rel_l2
+from albert_fast.placement import require_place
 
 if TYPE_CHECKING:
     from albert_fast.model import Model
@@ -135,10 +136,10 @@ def verify(
 
 
 def _load(model: Model | Any, device: str | None, dtype: str | None) -> Model:
-    from albert_fast.model import Model, load, require_place
+    from albert_fast.model import Model, load
 
     if not isinstance(model, Model):
-        return load(model, device=device or "auto", dtype=dtype or "auto")
+        return load(model, device=device, dtype=dtype)
     require_place(model, device, dtype)
     return model
 

@@ -210,7 +210,7 @@ def test_too_long_without_truncation_is_named(model):
         ({"normalize": 1}, InvalidTypeError, "normalize: got 1"),
         ({"return_tensors": "tf"}, InvalidInputError, "return_tensors: got 'tf', expected 'np' or 'pt'"),
         ({"show_progress": "yes"}, InvalidTypeError, "show_progress: got 'yes'"),
-        ({"device": "cuda:7"}, InvalidInputError, "device: got 'cuda:7' for a model that is loaded as 'cpu'"),
+        ({"device": "cuda:7"}, InvalidInputError, "device: got 'cuda:7', expected one of auto, cpu, cuda"),
         ({"dtype": "bfloat16"}, InvalidInputError, "dtype: got 'bfloat16' for a model"),
     ],
 )

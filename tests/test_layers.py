@@ -32,7 +32,7 @@ PYBIND11_LAYER = "bindings"
 PYTHON_LADDER = (
     {"_core", "errors", "numbers", "outputs"},
     {"batching", "bundled", "config", "cuda", "disk"},
-    {"destination", "layout"},
+    {"destination", "layout", "placement"},
     {"sources"},
     {"checkpoint", "sentence", "tokenizer", "training"},
     {"model", "nn", "reference"},

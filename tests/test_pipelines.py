@@ -211,15 +211,25 @@ def test_token_classification_of_words(make: Make, strategy: str) -> None:
     folder, model = make("AlbertForTokenClassification", **ENTITIES)
     ours, reference = albert_fast.pipeline("ner", folder), theirs("token-classification", folder, model)
     same = without_spaces if strategy in ("first", "average", "max") else list
+    whole_words = strategy in ("first", "average", "max")
     for delimiter in (None, "", "-", " | "):
         options: dict[str, Any] = {"is_split_into_words": True, "delimiter": delimiter, "ignore_labels": []}
         options["aggregation_strategy"] = strategy
         found = ours(WORDS, **options)
         for words in WORDS:  # transformers takes any list of lists for one text, and an empty one for none
+            if whole_words and delimiter in ("", "-"):  # where transformers makes one word of all
+                found_with_spaces = ours([words], **{**options, "delimiter": " "})
+                kinds = [
+                    [(e["entity_group"], e["score"]) for e in r[0]]
+                    for r in (ours([words], **options), found_with_spaces)
+                ]
+                assert kinds[0] == kinds[1]
+                continue
             expected = reference([words], **options) if words else [[]]
             assert_equal(same(ours([words], **options)), same(expected))
         assert found == [ours([words], **options)[0] for words in WORDS] == list(ours(iter(WORDS), **options))
-        assert_equal(same(ours(WORDS[0], **options)), same(reference(WORDS[0], **options)))
+        if not (whole_words and delimiter in ("", "-")):
+            assert_equal(same(ours(WORDS[0], **options)), same(reference(WORDS[0], **options)))
         assert ours(tuple(WORDS[0]), **options) == ours(WORDS[0], **options) == found[:1]
         assert ours(tuple(WORDS), **options) == found
         joined = (" " if delimiter is None else delimiter).join(WORDS[0])

@@ -85,7 +85,8 @@ class ZeroShotClassificationPipeline(TextClassificationPipeline):
 
     The model must be one for natural language inference, with a label that begins with "entail": each label, put into
     ``hypothesis_template`` ("This example is {}."), is a hypothesis, and its score is that of being entailed; over all
-    labels, or with ``multi_label=True`` against contradiction for each. A text that is too long loses its tail.
+    labels, or with ``multi_label=True`` against contradiction for each: the label that begins with "contra", without
+    one the first or, if that is the entailment, the last. A text that is too long loses its tail.
     """
 
     task = "zero-shot-classification"
@@ -97,6 +98,9 @@ class ZeroShotClassificationPipeline(TextClassificationPipeline):
         if not found or len(self.labels.names) < 2:
             raise ConfigError(f"id2label: got {list(self.labels.names)}, expected one that begins with 'entail'")
         self.entailment_id = found[0]
+        named = [i for i, label in enumerate(self.labels.names) if label.lower().startswith("contra")]
+        last = len(self.labels.names) - 1
+        self.contradiction_id = named[0] if named else last if self.entailment_id == 0 else 0
 
     def __call__(self, inputs: Any, candidate_labels: Any = None, **options: Any) -> Any:
         """See the class."""
@@ -139,8 +143,7 @@ class ZeroShotClassificationPipeline(TextClassificationPipeline):
         """[texts, labels, classes] -> [texts, labels]."""
         if not each_alone:
             return softmax(logits[..., self.entailment_id])
-        contradiction_id = -1 if self.entailment_id == 0 else 0
-        return softmax(logits[..., [contradiction_id, self.entailment_id]])[..., 1]
+        return softmax(logits[..., [self.contradiction_id, self.entailment_id]])[..., 1]
 
 
 def _as_labels(labels: str | Sequence[str]) -> list[str]:

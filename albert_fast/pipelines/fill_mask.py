@@ -20,10 +20,11 @@ _logger = logging.getLogger("albert_fast")
 class FillMaskPipeline(Pipeline):
     """``pipe("Hello I'm a [MASK] model.")``: a list of ``{"score", "token", "token_str", "sequence"}``, best first.
 
-    A text with several masks gives a list of such lists, one for each mask; their probabilities are independent of
-    each other. ``top_k`` (5): how many. ``targets``: only these pieces (a word that is none counts as its first piece,
-    with a warning). ``tokenizer_kwargs={"truncation": True}`` cuts texts that are too long, which is an error
-    otherwise. Raises ``InvalidInputError`` for a text without a mask.
+    A list of one text gives what the text alone does, as in transformers. A text with several masks gives a list of
+    such lists, one for each mask; their probabilities are independent of each other. ``top_k`` (5): how many.
+    ``targets``: only these pieces (a word that is none counts as its first piece, with a warning).
+    ``tokenizer_kwargs={"truncation": True}`` cuts texts that are too long, which is an error otherwise. Raises
+    ``InvalidInputError`` for a text without a mask.
     """
 
     task = "fill-mask"
@@ -33,6 +34,11 @@ class FillMaskPipeline(Pipeline):
         super().__init__(model, **defaults)
         if not model.has_mlm_head:
             raise InvalidInputError(f"fill-mask: {model.name} has no MLM head, which this task needs")
+
+    def __call__(self, inputs: Any, **options: Any) -> Any:
+        """See the class; a list of one text gives its answers, as in transformers."""
+        result = super().__call__(inputs, **options)
+        return result[0] if isinstance(inputs, list) and len(inputs) == 1 else result
 
     def results(
         self,
@@ -94,7 +100,9 @@ class FillMaskPipeline(Pipeline):
                     raise InvalidInputError(f"targets: got {target!r}, of which no piece is left, expected a word")
                 token = self.tokenizer.convert_ids_to_tokens(pieces[0])
                 _logger.warning("targets: %r is not a piece of the vocabulary, %r stands for it", target, token)
-            ids.append(vocabulary.get(target) or pieces[0])
+                ids.append(pieces[0])
+            else:
+                ids.append(vocabulary[target])
         if not ids:
             raise InvalidInputError("targets: got none, expected at least one")
         return np.unique(ids)

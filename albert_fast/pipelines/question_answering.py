@@ -13,6 +13,7 @@ from albert_fast.model import Model
 from albert_fast.pipelines.base import Array, Pipeline, as_top_k
 from albert_fast.pipelines.entities import by_sample
 from albert_fast.pipelines.heads import Head, softmax
+from albert_fast.tokenizer.arguments import as_integer
 
 _OUTSIDE = -10_000.0
 """The logit of a token that no answer may start or end at."""
@@ -32,13 +33,20 @@ class Window:
         """The probability that it has no answer: both ends at [CLS]."""
         return float(self.starts[0] * self.ends[0])
 
-    def best(self, count: int, longest: int) -> list[tuple[float, int, int]]:
-        """Score, first and last token of the likeliest answers of at most ``longest`` tokens."""
+    def answers(self, context: str, longest: int, align_to_words: bool) -> tuple[Array, Array]:
+        """Spans [n, 2] of the context, and the probability of each; of tokens that make one span the likeliest count.
+        A span has at most ``longest`` tokens."""
         starts, ends = (np.where(self.in_context, scores, 0.0) for scores in (self.starts, self.ends))
         scores = np.triu(np.tril(np.outer(starts, ends), longest - 1))
-        order = np.argsort(-scores, axis=None, kind="stable")[:count]
-        pairs = zip(*np.unravel_index(order, scores.shape), strict=True)
-        return [(float(scores[i, j]), int(i), int(j)) for i, j in pairs if scores[i, j] > 0]
+        first, last = np.nonzero(scores)
+        places = list(map(tuple, self.spans))
+        if align_to_words:
+            places = [_whole_words(context, *places[i]) if self.in_context[i] else (0, 0) for i in range(len(places))]
+        begin, end = np.array(places).T
+        spans, of = np.unique(np.stack([begin[first], end[last]], axis=1), axis=0, return_inverse=True)
+        best = np.zeros(len(spans))
+        np.maximum.at(best, of.reshape(-1), scores[first, last])
+        return spans, best
 
 
 class QuestionAnsweringPipeline(Pipeline):
@@ -48,7 +56,8 @@ class QuestionAnsweringPipeline(Pipeline):
     ``max_answer_len`` (15): tokens of an answer. ``max_seq_len`` (384), ``doc_stride`` (128): a long context is read in
     windows of so many tokens with the question, that overlap by so many. ``max_question_len`` (64): tokens of the
     question that are read. ``handle_impossible_answer``: the empty answer counts as one. ``align_to_words`` (True): an
-    answer is extended to whole words. An answer that several windows find has the sum of its scores.
+    answer is extended to whole words. An answer that several windows find has the sum of its scores. Where a
+    context has no token, the answer is empty and scores 0.
     """
 
     task = "question-answering"
@@ -75,6 +84,10 @@ class QuestionAnsweringPipeline(Pipeline):
         if inputs is None:
             if isinstance(question, list):
                 contexts = context if isinstance(context, list) else [context] * len(question)
+                if len(contexts) != len(question):
+                    raise InvalidInputError(
+                        f"context: got {len(contexts)} for {len(question)} questions, expected as many, or one for all"
+                    )
                 inputs = [{"question": q, "context": c} for q, c in zip(question, contexts, strict=True)]
             else:
                 inputs = {"question": question, "context": context}
@@ -93,6 +106,10 @@ class QuestionAnsweringPipeline(Pipeline):
     ) -> list[Any]:
         """See the class."""
         count = as_top_k(top_k)
+        as_integer(max_answer_len, "max_answer_len", 1)
+        as_integer(max_question_len, "max_question_len", 1)
+        as_integer(max_seq_len, "max_seq_len", 4)
+        as_integer(doc_stride, "doc_stride", 0)
         for i, item in enumerate(inputs):
             _check(item, i)
         questions = [self._shortened(item["question"], max_question_len) for item in inputs]
@@ -115,6 +132,8 @@ class QuestionAnsweringPipeline(Pipeline):
                 null = min(window.null_score for window in windows)
                 answers.append({"score": null, "start": 0, "end": 0, "answer": ""})
             answers = sorted(answers, key=lambda answer: -answer["score"])[:count]
+            if count == 1:
+                answers = answers or [{"score": 0.0, "start": 0, "end": 0, "answer": ""}]
             results.append(answers[0] if count == 1 else answers)
         return results
 
@@ -142,15 +161,19 @@ def _check(item: Any, index: int) -> None:
 def _answers(
     context: str, windows: Sequence[Window], count: int, longest: int, align_to_words: bool
 ) -> list[dict[str, Any]]:
-    scores: dict[tuple[int, int], float] = {}
-    for window in windows:
-        for score, first, last in window.best(count, longest):
-            span = (window.spans[first][0], window.spans[last][1])
-            span = _whole_words(context, *span) if align_to_words else span
-            scores[span] = scores.get(span, 0.0) + score
+    """The ``count`` best; what an answer scores does not depend on how many are asked for."""
+    found = [window.answers(context, longest, align_to_words) for window in windows]
+    spans, of = np.unique(np.concatenate([spans for spans, _ in found]), axis=0, return_inverse=True)
+    scores = np.zeros(len(spans))
+    np.add.at(scores, of.reshape(-1), np.concatenate([best for _, best in found]))
     return [
-        {"score": score, "start": start, "end": end, "answer": context[start:end]}
-        for (start, end), score in scores.items()
+        {
+            "score": float(scores[i]),
+            "start": int(spans[i, 0]),
+            "end": int(spans[i, 1]),
+            "answer": context[slice(*spans[i])],
+        }
+        for i in np.argsort(-scores, kind="stable")[:count]
     ]
 
 

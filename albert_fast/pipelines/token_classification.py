@@ -23,8 +23,9 @@ class TokenClassificationPipeline(Pipeline):
 
     ``aggregation_strategy``: ``"none"``; ``"simple"`` joins neighbours of one kind (``{"entity_group", "score", "word",
     "start", "end"}``); ``"first"``, ``"average"`` and ``"max"`` make the tokens of a word agree first. A piece goes on
-    with a word if no space is between it and the piece before. ``stride``: texts that are too long are read in windows
-    that share so many tokens, and of entities that overlap the longest is kept; without it they lose their tail.
+    with a word if no white space is between it and the piece before; WordPiece marks those that do. ``stride``: texts
+    that are too long are read in windows that share so many tokens, and of entities that overlap the longest is kept;
+    without it they lose their tail.
 
     ``is_split_into_words``: inputs are lists of words, each tokenized on its own. Start and end count characters of the
     words joined by ``delimiter`` (" "). One list of words gives a list of one result, as in transformers.
@@ -83,24 +84,34 @@ class TokenClassificationPipeline(Pipeline):
             found: list[dict[str, Any]] = []
             for i in windows:
                 spans, special = encoded["offset_mapping"][i], encoded["special_tokens_mask"][i]
-                if is_split_into_words:
-                    spans = _in_joined(spans, encoded.word_ids(i), item, gap)
-                tokens = self._tokens(text, rows[i][0], spans, special, states[i])
+                owners = encoded.word_ids(i) if is_split_into_words else None
+                inside = [_goes_on(text if owners is None else item, owners, k, spans[k][0]) for k in range(len(spans))]
+                if owners is not None:
+                    spans = _in_joined(spans, owners, item, gap)
+                tokens = self._tokens(text, rows[i][0], spans, special, states[i], inside)
                 found += self._entities(tokens, strategy, ignore_labels)
             results.append(without_overlaps(found) if len(windows) > 1 else found)
         return results
 
     def _tokens(
-        self, text: str, ids: Sequence[int], spans: Sequence[Span], special: Sequence[int], hidden: Array
+        self,
+        text: str,
+        ids: Sequence[int],
+        spans: Sequence[Span],
+        special: Sequence[int],
+        hidden: Array,
+        inside: Sequence[bool],
     ) -> list[Token]:
+        """``inside``: whether a token stands inside of a word, by the text alone."""
         scores = softmax(self.head(hidden))
+        prefix = self.tokenizer.backend.subword_prefix
         tokens = []
         for index in np.flatnonzero(np.equal(special, 0)).tolist():
             start, end = spans[index]
             unknown = ids[index] == self.tokenizer.unk_token_id
             piece = text[start:end] if unknown else self.tokenizer.convert_ids_to_tokens(int(ids[index]))
-            continues = not unknown and start > 0 and " " not in text[start - 1 : start + 1]
-            tokens.append(Token(index, piece, start, end, scores[index], continues))
+            continues = inside[index] if prefix is None else piece.startswith(prefix)
+            tokens.append(Token(index, piece, start, end, scores[index], continues and not unknown))
         return tokens
 
     def _entities(self, tokens: list[Token], strategy: str, ignored: Sequence[str]) -> list[dict[str, Any]]:
@@ -122,7 +133,7 @@ class TokenClassificationPipeline(Pipeline):
             {
                 "entity_group": members[0].kind,
                 "score": float(np.mean([entity.score for entity in members])),
-                "word": self._text([piece for entity in members for piece in entity.pieces]),
+                "word": self.tokenizer.convert_tokens_to_string([p for entity in members for p in entity.pieces]),
                 "start": members[0].start,
                 "end": members[-1].end,
             }
@@ -130,8 +141,13 @@ class TokenClassificationPipeline(Pipeline):
             if members[0].kind not in ignored
         ]
 
-    def _text(self, pieces: list[str]) -> str:
-        return "".join(pieces).replace("▁", " ").strip()
+
+def _goes_on(text: str | Sequence[str], owners: Sequence[int | None] | None, index: int, start: int) -> bool:
+    """Whether no white space is about the place where a token starts, in its own word if words were given."""
+    if owners is not None:
+        owner = owners[index]
+        text = "" if owner is None else text[owner]
+    return start > 0 and not any(map(str.isspace, text[start - 1 : start + 1]))
 
 
 def _in_joined(spans: Sequence[Span], owners: Sequence[int | None], words: Sequence[str], delimiter: str) -> list[Span]:

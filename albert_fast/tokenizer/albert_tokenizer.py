@@ -254,6 +254,10 @@ class AlbertTokenizer:
             return self._id(check_text(tokens, "tokens"))
         return [self._id(check_text(token, f"tokens[{i}]")) for i, token in enumerate(as_list(tokens, "tokens"))]
 
+    def convert_tokens_to_string(self, tokens: Iterable[str]) -> str:
+        """Return the text of tokens."""
+        return self.backend.join(list(tokens))
+
     def decode(self, token_ids: int | Iterable[int], skip_special_tokens: bool = False) -> str:
         """Return the text of ids (a list, an array or a tensor); special tokens are written out unless
         skipped.

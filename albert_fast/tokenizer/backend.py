@@ -12,7 +12,7 @@ class Backend(Protocol):
 
     ``special`` gives the content of the token for each role (``"pad"``, ``"unk"``, ``"cls"``, ``"sep"``, ``"mask"``),
     ``added`` the ids of tokens that are no pieces, and ``size`` how many pieces there are. ``extra_to_longer``: see
-    ``kept_lengths``.
+    ``kept_lengths``. ``subword_prefix`` begins tokens that go on with a word, if the kind marks them.
     """
 
     name: str
@@ -21,6 +21,7 @@ class Backend(Protocol):
     added: dict[str, int]
     all_special_ids: list[int]
     extra_to_longer: bool
+    subword_prefix: str | None
 
     def tokens(self) -> list[str]:
         """Every token in the order of ids."""
@@ -36,6 +37,9 @@ class Backend(Protocol):
 
     def encode_with_spans(self, text: str) -> Tokens:
         """The ids of a text with the range of its characters that each is from."""
+
+    def join(self, tokens: list[str]) -> str:
+        """The text of tokens."""
 
     def decode(self, ids: list[int], skip_special_tokens: bool) -> str:
         """The text of ids."""

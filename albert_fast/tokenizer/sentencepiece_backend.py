@@ -8,7 +8,7 @@ from albert_fast.tokenizer.added_tokens import AddedToken
 from albert_fast.tokenizer.assembly import Tokens
 from albert_fast.tokenizer.normalizer import Normalizer
 from albert_fast.tokenizer.offsets import Span, align, piece_spans
-from albert_fast.tokenizer.vocabulary import Vocabulary
+from albert_fast.tokenizer.vocabulary import WORD_START, Vocabulary
 
 VOCABULARY_FILE = "spiece.model"
 
@@ -18,6 +18,7 @@ class SentencePieceBackend:
     that are no pieces of the vocabulary."""
 
     extra_to_longer = False
+    subword_prefix: str | None = None
 
     def __init__(
         self, vocabulary: Vocabulary, rules: Normalizer, special: dict[str, str], added: dict[str, int]
@@ -95,6 +96,10 @@ class SentencePieceBackend:
                 for start, end in piece_spans(pieces, surface, aligned, self.vocabulary.vanishes)
             )
         return Tokens(ids, spans, [])
+
+    def join(self, tokens: list[str]) -> str:
+        """See ``Backend``."""
+        return "".join(tokens).replace(WORD_START, " ").strip()
 
     def decode(self, ids: list[int], skip_special_tokens: bool) -> str:
         """See ``Backend``. A space goes before a special token unless another one precedes it, none after it; on both

@@ -40,6 +40,7 @@ class TokenizersBackend:
         self._settings = settings or {}
         self._tokenizer = _load(definition, name)
         self.size: int = self._tokenizer.get_vocab_size(with_added_tokens=False)
+        self.subword_prefix: str | None = getattr(self._tokenizer.model, "continuing_subword_prefix", None)
         self._add([AddedToken(token, special=True, normalized=False) for token in special.values()])
         self._add(self._arguments[3])
         self._ids: dict[str, int] = self._tokenizer.get_vocab(with_added_tokens=True)
@@ -81,6 +82,11 @@ class TokenizersBackend:
             part = text[start:end]
             spans.append((min(end, start + len(part) - len(part.lstrip())), end))
         return Tokens(encoding.ids, spans, [])
+
+    def join(self, tokens: list[str]) -> str:
+        """See ``Backend``."""
+        decoder = self._tokenizer.decoder
+        return str(decoder.decode(tokens)) if decoder is not None else " ".join(tokens)
 
     def decode(self, ids: list[int], skip_special_tokens: bool) -> str:
         """See ``Backend``; by the decoder of the definition."""
