@@ -114,14 +114,14 @@ class Lab:
 
 
 def _add_task(table: Table, name: str, lab: Lab) -> None:
-    from their_tasks import answers_of  # of tests/, where bench.cases looks too
+    from their_tasks import answers_of, decided  # of tests/, where bench.cases looks too
 
     sample, model = SAMPLES[name], lab.model(name)
     for file in sample.measured:
         data = lab.data(name, file)
         report = evaluate(sample.task, model, data, rules=RULES, device="cpu", dtype="float32")
         predictions, figures = answers_of(sample.task, model, data, RULES)
-        ours = _listed(report.predictions[:1] if sample.task.startswith("squad") else report.predictions)
+        ours = _listed(decided(report, RULES))
         differ = sum(a != b for a, b in zip(ours, _listed(predictions), strict=True))
         row = f"{name}, {data.stem}" if len(sample.measured) > 1 else name
         if differ:

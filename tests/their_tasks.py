@@ -19,7 +19,7 @@ from beam_twin import BeamTwin
 from safetensors.torch import load_file
 from seqeval import metrics
 
-from albert_fast.finetuning import TaskRules
+from albert_fast.finetuning import Report, TaskRules
 from albert_fast.tokenizer import AlbertTokenizer
 
 Found = tuple[list[Any], dict[str, float]]
@@ -198,3 +198,13 @@ _KINDS = {"sst2": classes, "mnli": classes, "squad": spans, "squad-beam": beam, 
 def answers_of(task: str, folder: Path, data: Path, rules: TaskRules) -> Found:
     """What transformers' model of the weights in a folder predicts of a task's file, and its figures."""
     return _KINDS[task](folder, data, rules)
+
+
+def decided(report: Report, rules: TaskRules) -> list[Any]:
+    """Predictions of ours as ``answers_of`` has them: of SQuAD 2.0's answers and odds, no answer where its odds are
+    above the threshold, as the official script decides."""
+    if not isinstance(report.predictions[0], dict):
+        return report.predictions
+    best, odds = report.predictions
+    threshold = rules.null_threshold if "best_f1" in report.figures else float("inf")
+    return [{key: "" if odds[key] > threshold else text for key, text in best.items()}]

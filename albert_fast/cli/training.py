@@ -83,6 +83,9 @@ def evaluate(
     only: Annotated[list[str] | None, typer.Option(help="Only this column of the suite; may be repeated.")] = None,
     config: Annotated[Path | None, typer.Option(help="The recipe it was trained with, for its [task].")] = None,
     predictions: Annotated[Path | None, typer.Option(help="Write what was predicted, as JSON.")] = None,
+    labels: Annotated[
+        str | None, typer.Option(help="What the data calls the model's classes 0, 1, .., between commas.")
+    ] = None,
     device: DeviceOption = "auto",
     dtype: DtypeOption = "auto",
 ) -> None:
@@ -96,7 +99,7 @@ def evaluate(
     from ..finetuning import evaluate as run
 
     assert task is not None
-    report = run(task, model, data, rules=_rules(config), device=device, dtype=dtype)
+    report = run(task, model, data, rules=_rules(config), labels=_names(labels), device=device, dtype=dtype)
     if predictions is not None:
         _write(report, predictions)
     _print(report.figures)
@@ -118,6 +121,10 @@ def _rules(config: Path | None) -> TaskRules:
     from ..trainer import from_table, read_toml
 
     return from_table(TaskRules, read_toml(config).get("task", {}) if config else {}, "task")
+
+
+def _names(labels: str | None) -> list[str] | None:
+    return None if labels is None else [name.strip() for name in labels.split(",")]
 
 
 def _write(report: Report, path: Path) -> None:

@@ -35,20 +35,21 @@ class ClassificationTask(FinetuningTask[TextExample]):
         """Too long a pair loses tokens of the longer text."""
         encoded = self.tokenizer.encode_ragged([_text(e) for e in examples], max_length=self.rules.max_length)
         return [
-            Feature((row,), {"labels": label_id(example.label, label2id)})
+            Feature((row,), {"labels": label_id(example.label, label2id, example.where)})
             for row, example in zip(encoded, examples, strict=True)
         ]
 
     def measure(self, model: Model, examples: Sequence[TextExample]) -> Report:
         """The share whose likeliest class is right."""
         pipe = TextClassificationPipeline(model)
-        label2id = {name: i for i, name in enumerate(pipe.labels.names)}
-        wanted = np.array([label_id(example.label, label2id) for example in examples])
+        names = self.names_of(pipe.labels.names)
+        label2id = {name: i for i, name in enumerate(names)}
+        wanted = np.array([label_id(example.label, label2id, example.where) for example in examples])
         logits = pipe.logits([_text(e) for e in examples], truncation=True, max_length=self.rules.max_length)
         found = logits.argmax(-1)
         return Report(
             {"accuracy": float(np.mean(found == wanted)), "total": len(examples)},
-            [pipe.labels.names[i] for i in found],
+            [names[i] for i in found],
         )
 
 
@@ -57,6 +58,11 @@ class Sst2Task(ClassificationTask):
 
     columns = SST2
     order = ("negative", "positive")
+
+    def names_of(self, own: Sequence[str]) -> tuple[str, ...]:
+        """Of a model that says LABEL_0 and LABEL_1 the data's own 0 and 1 are meant."""
+        unnamed = self.label_names is None and list(own) == ["LABEL_0", "LABEL_1"]
+        return self.order if unnamed else super().names_of(own)
 
 
 class MnliTask(ClassificationTask):

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
 class TextExample:
-    """A text or a pair and its class."""
+    """A text or a pair and its class. ``where``: file and line, for messages."""
 
     text: str
     text_pair: str | None
     label: str
+    where: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,8 @@ class ChoiceExample:
 
 @dataclass(frozen=True)
 class TaggedExample:
-    """The words of a sentence and their tags."""
+    """The words of a sentence and their tags. ``where``: file and line of the first, for messages."""
 
     words: tuple[str, ...]
     tags: tuple[str, ...]
+    where: str = field(default="", compare=False)

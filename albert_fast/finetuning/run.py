@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -19,7 +20,7 @@ from albert_fast.finetuning.tagging import ConllTask
 from albert_fast.finetuning.task import FinetuningTask, Objective, Report, TaskRules
 from albert_fast.model import Model, load
 from albert_fast.tokenizer import AlbertTokenizer
-from albert_fast.trainer import Trainer, TrainingRules, from_table, read_recipe
+from albert_fast.trainer import Trainer, TrainingRules, changed, from_table, read_recipe
 
 PathLike = str | os.PathLike[str]
 
@@ -32,6 +33,7 @@ TASKS: Final[dict[str, type[FinetuningTask[Any]]]] = {
     "race": RaceTask,
     "conll": ConllTask,
 }
+_log = logging.getLogger("albert_fast")
 _DROPOUTS: Final = ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout_prob")
 
 
@@ -53,7 +55,7 @@ class FinetuningRecipe:
         """A recipe file, with other values in its ``[training]``. Raises ``ConfigError``, ``ModelNotFoundError``."""
         tables = read_recipe(path, ("model", "task", "training"))
         return cls(
-            training=from_table(TrainingRules, {**tables["training"], **training}, "training"),
+            training=from_table(TrainingRules, changed(tables["training"], training), "training"),
             task=from_table(TaskRules, tables["task"], "task"),
             model=tables["model"],
         )
@@ -93,7 +95,8 @@ def finetune(
     dev_files = [Path(path) for path in development]
     if len({path.stem for path in dev_files}) < len(dev_files):
         raise InvalidInputError(f"development: got two files of one name, expected names that differ: {dev_files}")
-    names = kind.labels(examples)
+    development_sets = {path.stem: kind.read(path) for path in dev_files}
+    names = _labels(kind, examples, development_sets)
     label2id = {name: i for i, name in enumerate(names or ())}
     changes: dict[str, Any] = dict(recipe.model)
     if names is not None:
@@ -103,7 +106,7 @@ def finetune(
     objective = Objective(
         kind,
         kind.features(examples, label2id),
-        {path.stem: kind.read(path) for path in dev_files},
+        development_sets,
         recipe.training.seed,
     )
     about = {
@@ -127,6 +130,7 @@ def evaluate(
     data: PathLike,
     *,
     rules: TaskRules | None = None,
+    labels: Sequence[str] | None = None,
     device: str = "auto",
     dtype: str = "auto",
 ) -> Report:
@@ -137,6 +141,8 @@ def evaluate(
         model: as ``load`` takes it, or a loaded model.
         data: the task's data file (RACE: folder).
         rules: settings of the task.
+        labels: what the data calls the model's classes, in the order of their ids; by default what the model calls
+            them, whatever its capitals. Many published checkpoints say LABEL_0, LABEL_1, ..
         device, dtype: as ``load`` takes them: what ``"int8"`` costs on a task of yours is one call away.
 
     Returns:
@@ -145,11 +151,31 @@ def evaluate(
     Raises what ``load`` and the task's reader raise; ``CheckpointError`` if the model lacks the task's head.
     """
     loaded = model if isinstance(model, Model) else load(model, device=device, dtype=dtype)
-    kind = _task(task, loaded.tokenizer, rules or TaskRules())
+    kind = _task(task, loaded.tokenizer, rules or TaskRules(), labels)
     return kind.measure(loaded, kind.read(data))
 
 
-def _task(name: str, tokenizer: AlbertTokenizer, rules: TaskRules) -> FinetuningTask[Any]:
+def _task(
+    name: str, tokenizer: AlbertTokenizer, rules: TaskRules, labels: Sequence[str] | None = None
+) -> FinetuningTask[Any]:
     if name not in TASKS:
         raise InvalidInputError(f"task: got {name!r}, expected one of {', '.join(TASKS)}")
-    return TASKS[name](tokenizer, rules)
+    return TASKS[name](tokenizer, rules, labels)
+
+
+def _labels(
+    kind: FinetuningTask[Any], examples: Sequence[Any], development: Mapping[str, Sequence[Any]]
+) -> list[str] | None:
+    """The classes of all files, those of the training file first to be missed by none of the others.
+
+    Raises ``InvalidInputError`` for a single class, which would be taken for a regression.
+    """
+    trained = kind.labels(examples)
+    names = kind.labels([*examples, *(example for several in development.values() for example in several)])
+    if trained is None or names is None:
+        return None
+    if only := sorted(set(names) - set(trained)):
+        _log.warning("labels of development files that no example to train on has: %s", ", ".join(map(repr, only)))
+    if len(names) < 2:
+        raise InvalidInputError(f"label: got the class {names[0]!r} alone, expected at least two to tell apart")
+    return names

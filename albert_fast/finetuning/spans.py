@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,16 +15,19 @@ from albert_fast.errors import InvalidInputError
 from albert_fast.finetuning.examples import QuestionExample
 from albert_fast.finetuning.readers import read_squad
 from albert_fast.finetuning.squad_metrics import squad_1, squad_2
-from albert_fast.finetuning.task import Feature, FinetuningTask, Report, Row
+from albert_fast.finetuning.task import Feature, FinetuningTask, Report, Row, TaskRules
 from albert_fast.model import Model
 from albert_fast.nn import AlbertForBeamQuestionAnswering, AlbertForQuestionAnswering, AlbertPreTrainedModel
 from albert_fast.pipelines import Pipeline
 from albert_fast.pipelines.beam import BeamHead
 from albert_fast.pipelines.heads import Head
+from albert_fast.tokenizer import AlbertTokenizer
+from albert_fast.tokenizer.assembly import SPECIALS_PAIR
 
 Array = npt.NDArray[Any]
 Candidate = tuple[float, int, int]
 """Score, first and last token."""
+_log = logging.getLogger("albert_fast")
 _CHUNK = 64
 """Questions whose windows are made, and run, together."""
 
@@ -73,6 +77,17 @@ class SquadTask(FinetuningTask[QuestionExample]):
     model_class: ClassVar[type[AlbertPreTrainedModel]] = AlbertForQuestionAnswering
     best_by = "f1"
 
+    def __init__(self, tokenizer: AlbertTokenizer, rules: TaskRules, label_names: Sequence[str] | None = None) -> None:
+        """Raises ``InvalidInputError`` for a ``doc_stride`` that leaves nothing new to a window behind the longest
+        question."""
+        super().__init__(tokenizer, rules, label_names)
+        room = rules.max_length - rules.max_question_length - SPECIALS_PAIR
+        if rules.doc_stride >= room:
+            raise InvalidInputError(
+                f"doc_stride: got {rules.doc_stride}, expected less than {room}, what max_length ({rules.max_length})"
+                f" leaves beside max_question_length ({rules.max_question_length}) and {SPECIALS_PAIR} special tokens"
+            )
+
     def read(self, path: Any) -> list[QuestionExample]:
         """See ``read_squad``."""
         return read_squad(path)
@@ -81,7 +96,9 @@ class SquadTask(FinetuningTask[QuestionExample]):
         """It has none."""
 
     def features(self, examples: Sequence[QuestionExample], label2id: Mapping[str, int]) -> list[Feature]:
-        """Every window of every context; where an answer is not in it, both its ends are at [CLS]."""
+        """Every window of every context; where an answer is not in it, both its ends are at [CLS]. Questions whose
+        first answer is not where it is said to be are left out, with a warning, as google-research/bert does."""
+        examples = _with_right_answers(examples)
         features = []
         for window in self.windows(examples):
             answers = examples[window.example].answers
@@ -95,7 +112,8 @@ class SquadTask(FinetuningTask[QuestionExample]):
         return features
 
     def measure(self, model: Model, examples: Sequence[QuestionExample]) -> Report:
-        """Predictions are the official files: ``[{id: answer}, {id: odds of no answer}]``."""
+        """Predictions are the official files: ``[{id: the best answer}, {id: odds of no answer}]``; no answer is where
+        the odds are above a threshold, which the official script takes as ``--na-prob-thresh``."""
         ids = [example.id for example in examples]
         if len(set(ids)) != len(ids):
             raise InvalidInputError("id: got one for two questions, expected one for each")
@@ -116,8 +134,7 @@ class SquadTask(FinetuningTask[QuestionExample]):
         if not has_impossible:
             return Report({**squad_1(examples, best), "total": len(examples)}, [best, odds])
         threshold = self.rules.null_threshold
-        answers = {key: "" if odds[key] > threshold else text for key, text in best.items()}
-        return Report(squad_2(examples, best, odds, threshold), [answers, odds])
+        return Report(squad_2(examples, best, odds, threshold), [best, odds])
 
     def windows(self, examples: Sequence[QuestionExample]) -> Iterator[Window]:
         """The windows of all contexts, in order."""
@@ -207,6 +224,25 @@ class BeamSquadTask(SquadTask):
 
     def _more_labels(self, window: Window, is_impossible: bool) -> dict[str, int | list[int]]:
         return {"is_impossible": int(is_impossible), "p_mask": (~window.allowed).astype(int).tolist()}
+
+
+def _with_right_answers(examples: Sequence[QuestionExample]) -> list[QuestionExample]:
+    kept: list[QuestionExample] = []
+    wrong: list[QuestionExample] = []
+    for example in examples:
+        text, start = example.answers[0] if example.answers else ("", 0)
+        found = example.context[max(start, 0) : max(start, 0) + len(text)]
+        right = not example.answers or (text != "" and start >= 0 and found.split() == text.split())
+        (kept if right else wrong).append(example)
+    if wrong:
+        ids = ", ".join(repr(example.id) for example in wrong[:8])
+        more = f" and {len(wrong) - 8} more" if len(wrong) > 8 else ""
+        _log.warning("%d questions are left out, their answers are not at answer_start: %s%s", len(wrong), ids, more)
+    if not kept and wrong:
+        raise InvalidInputError(
+            f"question {wrong[0].id!r}: got an answer that is not at its answer_start, as in all others"
+        )
+    return kept
 
 
 def _widest(windows: Sequence[Window]) -> dict[int, int]:

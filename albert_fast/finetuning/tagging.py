@@ -41,7 +41,7 @@ class ConllTask(FinetuningTask[TaggedExample]):
             labels = [_IGNORED] * len(row[0])
             for place, tag in zip(first, example.tags, strict=False):
                 if place is not None:
-                    labels[place] = label_id(tag, label2id)
+                    labels[place] = label_id(tag, label2id, example.where)
             features.append(Feature((row,), {"labels": labels}))
         return features
 
@@ -49,11 +49,12 @@ class ConllTask(FinetuningTask[TaggedExample]):
         """A word that was cut off, or has no piece, is tagged O."""
         metrics = _seqeval()
         pipe = TokenClassificationPipeline(model)
+        names = self.names_of(pipe.labels.names)
         encoded = [self._row(example) for example in examples]
         states = pipe.hidden_states([row for row, _ in encoded])
         found = []
         for (_, first), hidden in zip(encoded, states, strict=True):
-            tags = [pipe.labels.names[i] for i in pipe.head(hidden).argmax(-1)]
+            tags = [names[i] for i in pipe.head(hidden).argmax(-1)]
             found.append(["O" if place is None else tags[place] for place in first])
         wanted = [list(example.tags) for example in examples]
         right = [a == b for gold, given in zip(wanted, found, strict=True) for a, b in zip(gold, given, strict=True)]

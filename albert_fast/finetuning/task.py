@@ -39,11 +39,8 @@ class TaskRules:
         for name in ("max_length", "max_question_length", "max_answer_length", "n_best"):
             if getattr(self, name) < 1:
                 raise InvalidInputError(f"{name}: got {getattr(self, name)}, expected at least 1")
-        if not 0 <= self.doc_stride < self.max_length - self.max_question_length:
-            raise InvalidInputError(
-                f"doc_stride: got {self.doc_stride}, expected less than max_length - max_question_length,"
-                f" {self.max_length - self.max_question_length}"
-            )
+        if self.doc_stride < 0:
+            raise InvalidInputError(f"doc_stride: got {self.doc_stride}, expected at least 0")
 
 
 @dataclass(frozen=True)
@@ -69,9 +66,22 @@ class FinetuningTask(ABC, Generic[E]):
     model_class: ClassVar[type[AlbertPreTrainedModel]]
     best_by: ClassVar[str]
 
-    def __init__(self, tokenizer: AlbertTokenizer, rules: TaskRules) -> None:
+    def __init__(self, tokenizer: AlbertTokenizer, rules: TaskRules, label_names: Sequence[str] | None = None) -> None:
+        """``label_names``: of a model's classes in the order of their ids, where its own names say nothing."""
         self.tokenizer = tokenizer
         self.rules = rules
+        self.label_names = None if label_names is None else tuple(label_names)
+
+    def names_of(self, own: Sequence[str]) -> tuple[str, ...]:
+        """What a model's classes are called: as was said, or as its configuration says.
+
+        Raises ``InvalidInputError`` where another number of names was given.
+        """
+        if self.label_names is None:
+            return tuple(own)
+        if len(self.label_names) != len(own):
+            raise InvalidInputError(f"labels: got {len(self.label_names)}, expected {len(own)}, one for each class")
+        return self.label_names
 
     @abstractmethod
     def read(self, path: Any) -> list[E]:
@@ -161,8 +171,16 @@ def _labels(values: Sequence[int | Sequence[int]], length: int) -> Tensor:
     return torch.tensor(rows)
 
 
-def label_id(label: str, label2id: Mapping[str, int]) -> int:
-    """Raises ``InvalidInputError`` for a label that is not among the model's."""
-    if label not in label2id:
-        raise InvalidInputError(f"label: got {label!r}, expected one of {', '.join(map(repr, label2id))}")
-    return label2id[label]
+def label_id(label: str, label2id: Mapping[str, int], where: str = "") -> int:
+    """The class of a label; of names that differ in capitals alone, too.
+
+    Raises ``InvalidInputError`` for a label that is not among the model's.
+    """
+    if label in label2id:
+        return label2id[label]
+    alike = [index for name, index in label2id.items() if name.casefold() == label.casefold()]
+    if len(alike) != 1:
+        hint = "; labels= (--labels) names a model's classes" if all(n.startswith("LABEL_") for n in label2id) else ""
+        place, names = f"{where}: " if where else "", ", ".join(map(repr, label2id))
+        raise InvalidInputError(f"{place}label: got {label!r}, expected one of {names}{hint}")
+    return alike[0]

@@ -191,5 +191,12 @@ class AlbertForMultipleChoice(AlbertPreTrainedModel):
         flat = tuple(None if each is None else each.flatten(0, 1) for each in inputs)
         encoded = self._encode(flat, output_attentions, output_hidden_states)
         logits = self.classifier(self.dropout(encoded.pooler_output)).view(given.shape[:2])
-        loss = None if labels is None else F.cross_entropy(logits, labels)
+        loss = None if labels is None else F.cross_entropy(_of_choices(logits, attention_mask), labels)
         return self._output(LogitsOutput(loss=loss, logits=logits, hidden_states=encoded.hidden_states), return_dict)
+
+
+def _of_choices(logits: Tensor, attention_mask: Tensor | None) -> Tensor:
+    """logits [B, choices]; of those without any token, which fill up questions with fewer choices, minus infinity."""
+    if attention_mask is None:
+        return logits
+    return logits.masked_fill(~attention_mask.bool().any(dim=-1), -torch.inf)

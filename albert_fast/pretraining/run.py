@@ -21,7 +21,7 @@ from albert_fast.pretraining.masking import MaskRules
 from albert_fast.pretraining.segments import SegmentRules
 from albert_fast.pretraining.task import PretrainingTask
 from albert_fast.tokenizer import AlbertTokenizer
-from albert_fast.trainer import Trainer, TrainingRules, from_table, read_recipe
+from albert_fast.trainer import Trainer, TrainingRules, changed, from_table, read_recipe
 from albert_fast.trainer.checkpoints import write_folder
 from albert_fast.trainer.loop import SETTINGS
 
@@ -46,7 +46,7 @@ class PretrainingRecipe:
         tables = read_recipe(path, ("model", "segments", "masks", "training"))
         return cls(
             model=tables["model"],
-            training=from_table(TrainingRules, {**tables["training"], **training}, "training"),
+            training=from_table(TrainingRules, changed(tables["training"], training), "training"),
             segments=from_table(SegmentRules, tables["segments"], "segments"),
             masks=from_table(MaskRules, tables["masks"], "masks"),
         )

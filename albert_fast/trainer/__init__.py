@@ -5,7 +5,7 @@ from __future__ import annotations
 from albert_fast.trainer.loop import Place, Task, Trainer
 from albert_fast.trainer.optimizers import Lamb, parameter_groups
 from albert_fast.trainer.rules import TrainingRules
-from albert_fast.trainer.settings import from_table, read_recipe, read_toml
+from albert_fast.trainer.settings import changed, from_table, read_recipe, read_toml
 
 __all__ = [
     "Lamb",
@@ -13,6 +13,7 @@ __all__ = [
     "Task",
     "Trainer",
     "TrainingRules",
+    "changed",
     "from_table",
     "parameter_groups",
     "read_recipe",

@@ -44,6 +44,17 @@ def read_recipe(path: str | os.PathLike[str], names: Sequence[str]) -> dict[str,
     return {name: tables.get(name, {}) for name in names}
 
 
+def changed(table: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """A ``[training]`` table with other values. Fewer ``steps`` warm up for the same share of them."""
+    before, after = table.get("steps"), changes.get("steps")
+    values = {**table, **changes}
+    if isinstance(before, int) and isinstance(after, int) and "warmup_steps" not in changes:
+        warmup = table.get("warmup_steps")
+        if isinstance(warmup, int) and before > 0 and after < before:
+            values["warmup_steps"] = warmup * after // before
+    return values
+
+
 def from_table(kind: type[T], table: Mapping[str, Any], name: str) -> T:
     """A dataclass of what a table says. Raises ``ConfigError`` naming table and key."""
     hints = get_type_hints(kind)
