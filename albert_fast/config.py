@@ -69,6 +69,8 @@ class AlbertConfig:
     bos_token_id: int | None = 2
     eos_token_id: int | list[int] | None = 3
     tie_word_embeddings: bool = True
+    has_embedding_mapping: bool = True
+    """Whether embeddings are mapped from E to H; a BERT read as an ALBERT has E = H and no mapping."""
 
     def __post_init__(self) -> None:
         for name, (low, high) in _INT_RANGES.items():
@@ -99,8 +101,12 @@ class AlbertConfig:
             raise _bad("hidden_act", self.hidden_act, f"one of {', '.join(ACTIVATIONS)}")
         if self.position_embedding_type != "absolute":
             raise _bad("position_embedding_type", self.position_embedding_type, "'absolute'")
-        if not isinstance(self.tie_word_embeddings, bool):
-            raise _bad("tie_word_embeddings", self.tie_word_embeddings, "true or false")
+        for name in ("tie_word_embeddings", "has_embedding_mapping"):
+            if not isinstance(getattr(self, name), bool):
+                raise _bad(name, getattr(self, name), "true or false")
+        if not self.has_embedding_mapping and self.embedding_size != self.hidden_size:
+            expected = f"hidden_size ({self.hidden_size}), as has_embedding_mapping is false"
+            raise _bad("embedding_size", self.embedding_size, expected)
 
     def _check_token_ids(self) -> None:
         if self.bos_token_id is not None and not _is_id(self.bos_token_id):

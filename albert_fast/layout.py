@@ -44,6 +44,7 @@ def weight_layout(
         type_vocab_size=config.type_vocab_size,
         hidden_act=config.hidden_act,
         layer_norm_eps=config.layer_norm_eps,
+        has_embedding_mapping=config.has_embedding_mapping,
     )
     form = "plain" if device == "cuda" else "packed"
     return _core.WeightLayout(numbers, form=form, dtype=dtype, **heads._asdict())

@@ -79,7 +79,8 @@ class Reference:
         is_token = attention_mask != 0  # [B, S]
 
         x = self.embed(input_ids, token_type_ids, position_ids)  # [B, S, E]
-        x = self.linear(x, f"{_ENCODER}.embedding_hidden_mapping_in")  # [B, S, H]
+        if self.config.has_embedding_mapping:
+            x = self.linear(x, f"{_ENCODER}.embedding_hidden_mapping_in")  # [B, S, H]
         hidden_states = [x]
         for iteration in range(self.config.num_hidden_layers):
             group = f"{_ENCODER}.albert_layer_groups.{self.config.group_of(iteration)}"

@@ -52,18 +52,20 @@ void register_config(py::module_& m) {
       .def(py::init([](int64_t vocab_size, int64_t embedding_size, int64_t hidden_size, int64_t num_hidden_layers,
                        int64_t num_hidden_groups, int64_t inner_group_num, int64_t num_attention_heads,
                        int64_t intermediate_size, int64_t max_position_embeddings, int64_t type_vocab_size,
-                       std::string hidden_act, double layer_norm_eps) {
-             ModelConfig config{vocab_size,          embedding_size,        hidden_size,
-                                num_hidden_layers,   num_hidden_groups,     inner_group_num,
-                                num_attention_heads, intermediate_size,     max_position_embeddings,
-                                type_vocab_size,     std::move(hidden_act), layer_norm_eps};
+                       std::string hidden_act, double layer_norm_eps, bool has_embedding_mapping) {
+             ModelConfig config{vocab_size,           embedding_size,        hidden_size,
+                                num_hidden_layers,    num_hidden_groups,     inner_group_num,
+                                num_attention_heads,  intermediate_size,     max_position_embeddings,
+                                type_vocab_size,      std::move(hidden_act), layer_norm_eps,
+                                has_embedding_mapping};
              config.validate();
              return config;
            }),
            py::kw_only(), py::arg("vocab_size"), py::arg("embedding_size"), py::arg("hidden_size"),
            py::arg("num_hidden_layers"), py::arg("num_hidden_groups"), py::arg("inner_group_num"),
            py::arg("num_attention_heads"), py::arg("intermediate_size"), py::arg("max_position_embeddings"),
-           py::arg("type_vocab_size"), py::arg("hidden_act"), py::arg("layer_norm_eps"));
+           py::arg("type_vocab_size"), py::arg("hidden_act"), py::arg("layer_norm_eps"),
+           py::arg("has_embedding_mapping") = true);
 }
 
 void register_layout(py::module_& m) {

@@ -43,6 +43,10 @@ void ModelConfig::validate() const {
     reject("num_hidden_groups", std::to_string(num_hidden_groups),
            "at most num_hidden_layers = " + std::to_string(num_hidden_layers));
   }
+  if (!has_embedding_mapping && embedding_size != hidden_size) {
+    reject("embedding_size", std::to_string(embedding_size),
+           "hidden_size = " + std::to_string(hidden_size) + " where has_embedding_mapping is false");
+  }
   if (!(layer_norm_eps >= 0) || !std::isfinite(layer_norm_eps)) {
     reject("layer_norm_eps", std::to_string(layer_norm_eps), "a finite number >= 0");
   }

@@ -22,6 +22,7 @@ struct ModelConfig {
   int64_t type_vocab_size;
   std::string hidden_act;
   double layer_norm_eps;
+  bool has_embedding_mapping = true;  // E -> H; without it, as in BERT, E = H and embeddings are hidden states
 
   /// Throws ConfigError naming the first field that cannot be used.
   void validate() const;

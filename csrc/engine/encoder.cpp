@@ -88,15 +88,19 @@ void Encoder::start(const RaggedBatch& batch, Session& session, Stream stream) c
 void Encoder::embed(Session& session, Stream stream) const {
   const int64_t rows = session.progress_.num_tokens(), e = config_.embedding_size;
   if (rows == 0) return;
+  const Norm n = norm("embeddings.norm");
+  const Ids ids = ids_of(session);
+  const auto embed_into = [&](Matrix y) {
+    ops_.embed({ids.tokens, ids.positions, ids.token_types, weights_.matrix("embeddings.word"),
+                weights_.matrix("embeddings.position"), weights_.matrix("embeddings.token_type"), n.gamma, n.beta,
+                config_.layer_norm_eps, y},
+               stream);
+  };
+  if (!config_.has_embedding_mapping) return embed_into(hidden_states(session));
   const auto [embedded, scratch] = carve(session.workspace_, [&](Carver& carver) {
     return std::pair(carver.matrix(rows, e, ops_.dtype), carver.scratch(ops_.linear_scratch(rows, e, stream)));
   });
-  const Norm n = norm("embeddings.norm");
-  const Ids ids = ids_of(session);
-  ops_.embed({ids.tokens, ids.positions, ids.token_types, weights_.matrix("embeddings.word"),
-              weights_.matrix("embeddings.position"), weights_.matrix("embeddings.token_type"), n.gamma, n.beta,
-              config_.layer_norm_eps, embedded},
-             stream);
+  embed_into(embedded);
   const Projection mapping = projection("mapping");
   ops_.linear(
       {embedded, mapping.weight, mapping.bias, Activation::kNone, {}, hidden_states(session), ops_.dtype, scratch},

@@ -48,7 +48,7 @@ WeightLayout::WeightLayout(const ModelConfig& config, Heads heads, WeightForm fo
   add_matrix("embeddings.token_type", e, WeightForm::kPlain,
              {{in + "token_type_embeddings.weight", config.type_vocab_size}});
   add_layer_norm("embeddings.norm", in + "LayerNorm", e);
-  add_linear("mapping", "albert.encoder.embedding_hidden_mapping_in", h, e);
+  if (config.has_embedding_mapping) add_linear("mapping", "albert.encoder.embedding_hidden_mapping_in", h, e);
   for (int64_t group = 0; group < config.num_hidden_groups; ++group) {
     for (int64_t inner = 0; inner < config.inner_group_num; ++inner) add_layer(group, inner);
   }
