@@ -219,14 +219,14 @@ class _LastModel:
         """For a child after fork, where the thread that held the lock does not exist."""
         self._lock = threading.Lock()
 
-    def get(self, name: str | os.PathLike[str], device: str, dtype: str) -> Model:
+    def get(self, name: str | os.PathLike[str], device: str, dtype: str, revision: str | None) -> Model:
         from .model import load
 
-        key = (type(name), os.fspath(name), device, dtype, _stamp(Path(name).expanduser()))
+        key = (type(name), os.fspath(name), device, dtype, revision, _stamp(Path(name).expanduser()))
         with self._lock:
             if self._model is None or self._key != key:
                 self._model = None  # lets the old buffer go before the new one is filled
-                self._model = load(name, device=device, dtype=dtype)
+                self._model = load(name, device=device, dtype=dtype, revision=revision)
                 self._key = key
             return self._model
 
@@ -244,10 +244,11 @@ _last_model = _LastModel()
 os.register_at_fork(after_in_child=_last_model.renew_lock)
 
 
-def resolve_model(model: Any, device: Any, dtype: Any) -> Model:
+def resolve_model(model: Any, device: Any, dtype: Any, revision: str | None = None) -> Model:
     """The ``Model`` meant by ``model``: itself, the cached one of that name, or a newly loaded one.
 
-    Raises ``InvalidInputError`` when a ``Model`` is asked to be of another device or dtype than it is.
+    ``revision`` is that of a name on the hub. Raises ``InvalidInputError`` when a ``Model`` is asked to be of another
+    device or dtype than it is.
     """
     from .model import Model, load
 
@@ -255,5 +256,5 @@ def resolve_model(model: Any, device: Any, dtype: Any) -> Model:
         require_place(model, device, dtype)
         return model
     if isinstance(model, (str, os.PathLike)):
-        return _last_model.get(model, *place_names(device, dtype))
+        return _last_model.get(model, *place_names(device, dtype), revision)
     return load(model, device=device, dtype=dtype)

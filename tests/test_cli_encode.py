@@ -246,7 +246,7 @@ def test_permission_errors_are_output_errors(tmp_path, source, capsys, monkeypat
 
     monkeypatch.setattr(os, "ftruncate", refuse)
     assert encode(source, tmp_path / "out.npy") == 2
-    assert "out.npy': Permission denied; the first 0 results are kept" in error_of(capsys)
+    assert "out.npy': Permission denied; the first 0 results are kept, but the folder" in error_of(capsys)
 
 
 def test_parquet_without_pyarrow(tmp_path, source, capsys, monkeypatch):

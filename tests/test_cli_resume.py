@@ -209,7 +209,7 @@ def test_a_partial_file_shorter_than_its_journal(tmp_path, capsys):
 
 def test_two_jobs_on_one_output(tmp_path, capsys):
     source, out = half_done(tmp_path)
-    held = writers.PartialFile(Path(f"{out}.partial"), 0)
+    held = writers.PartialFile(Path(f"{out}.partial"))
     assert encode(source, out) == 2
     assert "another albert-fast is writing it" in last_error(capsys)
     held.close()

@@ -300,7 +300,7 @@ def test_progress_bar(model, monkeypatch, function):
 def test_the_last_model_stays_loaded_and_only_that(monkeypatch, tmp_path):
     loaded = []
 
-    def counting_load(name, *, device, dtype):
+    def counting_load(name, *, device, dtype, revision):
         assert encoding._last_model._model is None, "two models at once"
         loaded.append((str(name), device, dtype))
         return load(TINY)

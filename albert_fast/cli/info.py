@@ -11,12 +11,12 @@ from ..layout import weight_layout
 from ..sources import open_source
 
 
-def model_lines(name: str) -> list[str]:
+def model_lines(name: str, revision: str | None = None) -> list[str]:
     """Describe the model ``name``, then the build and machine; reads its header but none of its weights.
 
     Raises what ``open_source`` raises, and ``CheckpointError`` when tensors are missing or misshapen.
     """
-    with open_source(name) as source:
+    with open_source(name, revision=revision) as source:
         found = heads(source)
         layout = weight_layout(source.config, found)
         parameters = sum(math.prod(tensor.shape) for tensor in layout.tensors)

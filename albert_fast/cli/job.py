@@ -8,7 +8,9 @@ on. ``OUT`` appears by renaming, whole.
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
@@ -27,6 +29,7 @@ from .journal import Journal
 from .writers import Writer, beside, writer_for
 
 _PARTIAL_SUFFIXES = (".partial", ".lengths.partial", ".final.partial")
+_NO_ACCESS = (errno.EACCES, errno.EPERM, errno.EROFS)
 _PROBE = "ALBERT runs one layer many times; these features tell its weights and the machine apart."
 
 
@@ -40,16 +43,30 @@ def check_output(out: Path, ragged: bool, overwrite: bool) -> type[Writer]:
         raise OutputError(f"output: there is no folder {str(out.parent)!r}")
     if out.is_dir():
         raise OutputError(f"output: {str(out)!r} is a folder")
+    out = _target(out)
+    if not out.parent.is_dir():
+        raise OutputError(f"output: there is no folder {str(out.parent)!r}, where the link leads")
     if out.exists() and not overwrite and not _only_tidying_left(out, _read_journal(out, overwrite)):
         raise InvalidInputError(f"output: {str(out)!r} exists; --overwrite replaces it")
     return writer
+
+
+def check_distinct(source: TextInput, out: Path) -> None:
+    """Raise ``InvalidInputError`` if the output, or a file that stands beside it on the way, is the input itself."""
+    target = _target(out)
+    for suffix in ("", *_PARTIAL_SUFFIXES, ".progress.json"):
+        if source.is_file(beside(target, suffix)):
+            raise InvalidInputError(
+                f"output: {str(out)!r} would take the place of its own input {source.name}, expected another name"
+            )
 
 
 class EncodeJob:
     """One run of ``encode`` from an input to an output file."""
 
     def __init__(self, encoder: Encoder, source: TextInput, out: Path, *, overwrite: bool) -> None:
-        self.encoder, self.source, self.out, self.overwrite = encoder, source, out, overwrite
+        self.encoder, self.source, self.overwrite = encoder, source, overwrite
+        self.out = _target(out)
         self.ragged = encoder.options.pooling is None
         self.writer_type = check_output(out, self.ragged, overwrite)
         self.resumed_at = 0
@@ -65,11 +82,16 @@ class EncodeJob:
             journal = self._begin()
         self.resumed_at = journal.rows
         if _only_tidying_left(self.out, journal):
-            self._tidy()
+            with self._reporting(journal.rows):
+                self._tidy()
             return journal.rows
         with self._reporting(journal.rows):
-            writer = self.writer_type(self.out, self.encoder.readout.width, self.ragged, journal.sizes)
+            writer = self.writer_type(self.out, self.encoder.readout.width, self.ragged)  # it has the lock
         try:
+            with self._reporting(journal.rows):
+                if not journal.rows:  # perhaps another job's is there; that one's files are cut only afterwards
+                    journal.commit()
+                writer.begin(journal.sizes)
             self._encode(writer, journal, show_progress)
             with self._reporting(journal.rows):
                 self._finish(writer, journal)
@@ -100,7 +122,7 @@ class EncodeJob:
             beside(self.out, suffix).unlink(missing_ok=True)
 
     def _begin(self) -> Journal:
-        """The journal to go on from: the one found, with the input read up to there, or a new one."""
+        """The journal to go on from: the one found, with the input read up to there, or a new one. Writes nothing."""
         fingerprint = self._fingerprint()
         journal = _read_journal(self.out, self.overwrite)
         if journal is not None:
@@ -119,9 +141,7 @@ class EncodeJob:
             raise InvalidInputError(
                 f"output: {str(partial)!r} is there without its journal; delete it or use --overwrite"
             )
-        journal = Journal(beside(self.out, ".progress.json"), fingerprint, input_digest=self.source.digest())
-        journal.commit()
-        return journal
+        return Journal(beside(self.out, ".progress.json"), fingerprint, input_digest=self.source.digest())
 
     def _skip(self, journal: Journal) -> str:
         """Read past the texts that are done; returns what is wrong with the input, if anything."""
@@ -145,8 +165,9 @@ class EncodeJob:
         probe = hashlib.sha256(np.ascontiguousarray(answer[0]).tobytes()).hexdigest()
         return {
             "albert_fast": __version__,
-            "model": str(self.encoder.model.name),
+            "model": _place_of(str(self.encoder.model.name)),
             **options,
+            "kernels": self.encoder.model.weights.ops,
             "dtype": self.encoder.model.dtype,
             "input": self.source.form,
             "probe_sha256": probe,
@@ -160,10 +181,24 @@ class EncodeJob:
         except AlbertFastError:
             raise
         except OSError as error:
+            advice = "and the same command goes on from there"
+            if error.errno in _NO_ACCESS:
+                advice = f"but the folder {str(self.out.parent)!r} must be one that can be written to"
             raise OutputError(
                 f"output: cannot write {str(self.out)!r}: {error.strerror or error}; the first {rows} "
-                f"results are kept, and the same command goes on from there"
+                f"results are kept, {advice}"
             ) from error
+
+
+def _target(out: Path) -> Path:
+    """The file that a link leads to, so that the link stays one."""
+    return Path(os.path.realpath(out)) if out.is_symlink() else out
+
+
+def _place_of(model: str) -> str:
+    """One name for a folder or file, however it was written; any other name is itself."""
+    path = Path(model).expanduser()
+    return os.path.realpath(path) if path.exists() else model
 
 
 def _read_journal(out: Path, overwrite: bool) -> Journal | None:

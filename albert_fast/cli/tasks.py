@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-import json
-import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Annotated, Any
 
 import typer
 
-from ..encoding import DEFAULT_MODEL
+from ..encoding import DEFAULT_MODEL, resolve_model
 from ..errors import InvalidInputError
-from .inputs import TextInput
-from .options import DeviceOption, DtypeOption, ModelOption
+from .inputs import TextInput, standard_input
+from .options import DeviceOption, DtypeOption, ModelOption, RevisionOption, TextFieldOption
+from .output import flush, print_json
+from .windows import in_windows
 
 TextsArgument = Annotated[list[str] | None, typer.Argument(help="Texts, each an argument.")]
 InputOption = Annotated[
-    str | None, typer.Option("--input", "-i", help="Instead: a text per line, .jsonl, or - for stdin.")
+    str | None,
+    typer.Option("--input", "-i", help="Instead: a text per line, .jsonl, .json, .csv, ..., or - for stdin."),
 ]
 TruncationOption = Annotated[bool, typer.Option("--truncation", help="Cut texts that are too long.")]
+
+
+Place = tuple[str, str, str | None]
+"""Device, dtype and revision."""
 
 
 def register(app: typer.Typer) -> None:
@@ -36,74 +41,99 @@ def register(app: typer.Typer) -> None:
         app.command(command.__name__.replace("_", "-"))(command)
 
 
-def _run(task: str, model: str, device: str, dtype: str, inputs: Iterable[Any], **options: Any) -> None:
+def _run(task: str, model: str, place: Place, inputs: Iterable[tuple[str, Any]], **options: Any) -> None:
     from ..pipelines import pipeline
 
-    for result in pipeline(task, model, device=device, dtype=dtype)(iter(inputs), **options):
-        print(json.dumps(result, ensure_ascii=False), flush=True)
+    device, dtype, revision = place
+    run = pipeline(task, resolve_model(model, device, dtype, revision))
+    for result in in_windows(inputs, lambda window: list(run(iter(window), **options)), after_each=flush):
+        print_json(result)
 
 
-def _texts(texts: list[str] | None, source: str | None) -> Iterable[str]:
+def _texts(texts: list[str] | None, source: str | None, text_field: str | None) -> Iterator[tuple[str, str]]:
     if bool(texts) == (source is not None):
         raise InvalidInputError("TEXTS: got none or both, expected texts as arguments or --input")
     if source is None:
-        yield from texts or ()
+        if text_field is not None:
+            raise InvalidInputError(f"text_field: got {text_field!r} without --input, expected both")
+        yield from _numbered(texts or ())
         return
-    with TextInput(source, None, None) as file:
+    with TextInput(source, text_field) as file:
         for text in file:
             assert isinstance(text, str)  # no pair field was named
-            yield text
+            yield file.where, text
+
+
+def _numbered(inputs: Iterable[Any]) -> Iterator[tuple[str, Any]]:
+    return ((f"inputs[{i}]", value) for i, value in enumerate(inputs))
 
 
 def fill_mask(
     texts: TextsArgument = None,
     input: InputOption = None,
+    text_field: TextFieldOption = None,
     model: ModelOption = DEFAULT_MODEL,
     top_k: Annotated[int, typer.Option(help="Answers for each mask.")] = 5,
     targets: Annotated[list[str] | None, typer.Option(help="Only this piece; may be repeated.")] = None,
     truncation: TruncationOption = False,
     device: DeviceOption = "auto",
     dtype: DtypeOption = "auto",
+    revision: RevisionOption = None,
 ) -> None:
     """Pieces that may stand where a text says [MASK]."""
     options = {"top_k": top_k, "targets": targets or None, "tokenizer_kwargs": {"truncation": truncation}}
-    _run("fill-mask", model, device, dtype, _texts(texts, input), **options)
+    _run("fill-mask", model, (device, dtype, revision), _texts(texts, input, text_field), **options)
 
 
 def feature_extraction(
     texts: TextsArgument = None,
     input: InputOption = None,
+    text_field: TextFieldOption = None,
     model: ModelOption = DEFAULT_MODEL,
     truncation: TruncationOption = False,
     device: DeviceOption = "auto",
     dtype: DtypeOption = "auto",
+    revision: RevisionOption = None,
 ) -> None:
     """Hidden states of every token. `encode` writes one vector a text, to a file."""
-    _run("feature-extraction", model, device, dtype, _texts(texts, input), truncation=truncation)
+    _run(
+        "feature-extraction", model, (device, dtype, revision), _texts(texts, input, text_field), truncation=truncation
+    )
 
 
 def text_classification(
     texts: TextsArgument = None,
     input: InputOption = None,
+    text_field: TextFieldOption = None,
     model: ModelOption = DEFAULT_MODEL,
     top_k: Annotated[int, typer.Option(help="Labels for each text.")] = 1,
     truncation: TruncationOption = False,
     device: DeviceOption = "auto",
     dtype: DtypeOption = "auto",
+    revision: RevisionOption = None,
 ) -> None:
     """Classes of texts, by a model fine-tuned for that."""
-    _run("text-classification", model, device, dtype, _texts(texts, input), top_k=top_k, truncation=truncation)
+    _run(
+        "text-classification",
+        model,
+        (device, dtype, revision),
+        _texts(texts, input, text_field),
+        top_k=top_k,
+        truncation=truncation,
+    )
 
 
 def zero_shot_classification(
     candidate_labels: Annotated[list[str], typer.Option(help="A label, or several between commas; may be repeated.")],
     texts: TextsArgument = None,
     input: InputOption = None,
+    text_field: TextFieldOption = None,
     model: ModelOption = DEFAULT_MODEL,
     hypothesis_template: Annotated[str, typer.Option(help="What is said of a label.")] = "This example is {}.",
     multi_label: Annotated[bool, typer.Option("--multi-label", help="Labels do not exclude each other.")] = False,
     device: DeviceOption = "auto",
     dtype: DtypeOption = "auto",
+    revision: RevisionOption = None,
 ) -> None:
     """Labels of your own for texts, by a model for natural language inference."""
     options = {
@@ -111,21 +141,23 @@ def zero_shot_classification(
         "hypothesis_template": hypothesis_template,
         "multi_label": multi_label,
     }
-    _run("zero-shot-classification", model, device, dtype, _texts(texts, input), **options)
+    _run("zero-shot-classification", model, (device, dtype, revision), _texts(texts, input, text_field), **options)
 
 
 def token_classification(
     texts: TextsArgument = None,
     input: InputOption = None,
+    text_field: TextFieldOption = None,
     model: ModelOption = DEFAULT_MODEL,
     aggregation_strategy: Annotated[str, typer.Option(help="none, simple, first, average or max.")] = "none",
     stride: Annotated[int | None, typer.Option(help="Tokens that windows of a long text share.")] = None,
     device: DeviceOption = "auto",
     dtype: DtypeOption = "auto",
+    revision: RevisionOption = None,
 ) -> None:
     """Classes of tokens, or the entities they make up."""
     options = {"aggregation_strategy": aggregation_strategy, "stride": stride}
-    _run("token-classification", model, device, dtype, _texts(texts, input), **options)
+    _run("token-classification", model, (device, dtype, revision), _texts(texts, input, text_field), **options)
 
 
 def question_answering(
@@ -138,12 +170,22 @@ def question_answering(
     ] = False,
     device: DeviceOption = "auto",
     dtype: DtypeOption = "auto",
+    revision: RevisionOption = None,
 ) -> None:
     """The span of a context that answers a question."""
-    text = sys.stdin.read() if context == "-" else context
+    text = _read_context() if context == "-" else context
     inputs = [{"question": q, "context": text} for q in question]
     options = {"top_k": top_k, "handle_impossible_answer": handle_impossible_answer}
-    _run("question-answering", model, device, dtype, inputs, **options)
+    _run("question-answering", model, (device, dtype, revision), _numbered(inputs), **options)
+
+
+def _read_context() -> str:
+    try:
+        return standard_input().read().decode()
+    except UnicodeDecodeError as error:
+        raise InvalidInputError(
+            f"context: standard input is not UTF-8: {error.reason} at byte {error.start + 1}"
+        ) from error
 
 
 def multiple_choice(
@@ -152,9 +194,10 @@ def multiple_choice(
     model: ModelOption = DEFAULT_MODEL,
     device: DeviceOption = "auto",
     dtype: DtypeOption = "auto",
+    revision: RevisionOption = None,
 ) -> None:
     """Which of several texts goes with a prompt."""
-    _run("multiple-choice", model, device, dtype, [{"prompt": prompt, "choices": choice}])
+    _run("multiple-choice", model, (device, dtype, revision), _numbered([{"prompt": prompt, "choices": choice}]))
 
 
 def sentence_order(
@@ -164,6 +207,7 @@ def sentence_order(
     truncation: TruncationOption = False,
     device: DeviceOption = "auto",
     dtype: DtypeOption = "auto",
+    revision: RevisionOption = None,
 ) -> None:
     """Whether the second text follows the first, or the other way round."""
-    _run("sentence-order", model, device, dtype, [(first, second)], truncation=truncation)
+    _run("sentence-order", model, (device, dtype, revision), _numbered([(first, second)]), truncation=truncation)

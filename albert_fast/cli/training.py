@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,6 +11,7 @@ import typer
 
 from ..errors import InvalidInputError, MissingDependencyError, OutputError
 from .options import DeviceOption, DtypeOption
+from .output import finite, flush, print_json, print_text
 
 if TYPE_CHECKING:
     from ..finetuning import Report, TaskRules
@@ -92,6 +94,8 @@ def evaluate(
     """Measure a fine-tuned model, in any dtype. Prints figures as JSON; of a suite, a table."""
     if (task is None) == (suite is None) or not model or data is None:
         raise InvalidInputError("evaluate: expected a task or --suite, with --model and --data")
+    if predictions is not None and predictions.exists() and data.exists() and os.path.samefile(predictions, data):
+        raise InvalidInputError(f"predictions: {str(predictions)!r} is the data itself, expected another file")
     _prepare(None)
     if suite is not None:
         _print_suite(suite, model, data, tuple(only or ()), device, dtype)
@@ -110,10 +114,11 @@ def _print_suite(suite: str, model: str, data: Path, only: tuple[str, ...], devi
 
     if suite != "card":
         raise InvalidInputError(f"suite: got {suite!r}, expected 'card'")
-    print("| task | measured | card (xxlarge-v2) | examples |\n|---|---:|---:|---:|")
+    print_text("| task | measured | card (xxlarge-v2) | examples |\n|---|---:|---:|---:|")
     for row in evaluate_card(model, data, device=device, dtype=dtype, only=only):
         measured, card = ("/".join(f"{figure:.1f}" for figure in figures) for figures in (row.figures, row.card))
-        print(f"| {row.name} | {measured} | {card} | {row.total} |", flush=True)
+        print_text(f"| {row.name} | {measured} | {card} | {row.total} |")
+        flush()
 
 
 def _rules(config: Path | None) -> TaskRules:
@@ -129,13 +134,15 @@ def _names(labels: str | None) -> list[str] | None:
 
 def _write(report: Report, path: Path) -> None:
     try:
-        path.write_text(json.dumps(report.predictions, ensure_ascii=False) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise OutputError(f"predictions: cannot write {path} ({error.strerror or error})") from error
+        path.write_text(json.dumps(finite(report.predictions), ensure_ascii=False) + "\n", encoding="utf-8")
+    except (OSError, ValueError) as error:  # ValueError: a name with NUL, or a text that is not Unicode
+        reason = getattr(error, "strerror", None) or error
+        raise OutputError(f"predictions: cannot write {path} ({reason})") from error
 
 
 def _print(figures: dict[str, float]) -> None:
-    print(json.dumps(figures), flush=True)
+    print_json(figures)
+    flush()
 
 
 def _changes(steps: int | None) -> dict[str, int]:

@@ -33,26 +33,32 @@ _COPY_COUNT = 2**20  # lengths turned into cu_seqlens at a time
 
 
 class PartialFile:
-    """A file that grows by appending and forgets what came after the last commit."""
+    """A file that grows by appending and forgets what came after the last commit. Opening it takes its lock and changes
+    nothing in it."""
 
-    def __init__(self, path: Path, committed: int) -> None:
+    def __init__(self, path: Path) -> None:
         self.path = path
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self.size = os.fstat(self._descriptor).st_size
-            if self.size < committed:
-                raise OutputError(
-                    f"{path}: has {self.size} bytes, fewer than the {committed} of its journal; "
-                    f"start over with --overwrite"
-                )
-            self.truncate(committed)
+            if not _is_still(self._descriptor, path):  # the lock came with the other's last step
+                raise OutputError(f"{path}: another albert-fast has just finished it")
         except BlockingIOError as error:
             self.close()
             raise OutputError(f"{path}: another albert-fast is writing it") from error
         except BaseException:
             self.close()
             raise
+
+    def cut(self, committed: int) -> None:
+        """Go back to the last commit. Raises ``OutputError`` if that is more than there is."""
+        if self.size < committed:
+            raise OutputError(
+                f"{self.path}: has {self.size} bytes, fewer than the {committed} of its journal; "
+                f"start over with --overwrite"
+            )
+        self.truncate(committed)
 
     def append(self, data: bytes | npt.NDArray[Any]) -> None:
         """Write all of ``data`` at the end."""
@@ -90,20 +96,25 @@ class Writer:
     header_size: ClassVar[int] = 0
     keeps_lengths: ClassVar[bool] = True
 
-    def __init__(self, out: Path, width: int, ragged: bool, sizes: dict[str, int]) -> None:
-        """Open the partial files of ``out``, cut back to ``sizes`` (their committed bytes by suffix)."""
+    def __init__(self, out: Path, width: int, ragged: bool) -> None:
+        """Open the partial files of ``out`` and lock them; ``begin`` is to follow."""
         self.out, self.width, self.ragged = out, width, ragged
         suffixes = [".partial"] + [".lengths.partial"] * (ragged and self.keeps_lengths)
         self.files: dict[str, PartialFile] = {}
         try:
             for suffix in suffixes:
-                self.files[suffix] = PartialFile(beside(out, suffix), sizes.get(suffix, 0))
-            self._rows_file = self.files[".partial"]
-            if self._rows_file.size < self.header_size:
-                self._rows_file.append(bytes(self.header_size))
+                self.files[suffix] = PartialFile(beside(out, suffix))
         except BaseException:
             self.close()
             raise
+        self._rows_file = self.files[".partial"]
+
+    def begin(self, sizes: dict[str, int]) -> None:
+        """Cut the partial files back to their committed bytes, by suffix."""
+        for suffix, file in self.files.items():
+            file.cut(sizes.get(suffix, 0))
+        if self._rows_file.size < self.header_size:
+            self._rows_file.append(bytes(self.header_size))
 
     def append(self, features: Features) -> None:
         """Add a window of rows."""
@@ -189,8 +200,8 @@ class JsonlWriter(Writer):
 
     keeps_lengths = False
 
-    def __init__(self, out: Path, width: int, ragged: bool, sizes: dict[str, int]) -> None:
-        super().__init__(out, width, ragged, sizes)
+    def __init__(self, out: Path, width: int, ragged: bool) -> None:
+        super().__init__(out, width, ragged)
         self._row = "[" + ", ".join(["%.9g"] * width) + "]"
 
     def append(self, features: Features) -> None:
@@ -266,7 +277,7 @@ def writer_for(out: Path, ragged: bool) -> type[Writer]:
         InvalidInputError: no such format, or it cannot hold texts of different lengths (pooling none).
         MissingDependencyError: Parquet without pyarrow.
     """
-    writer = WRITERS.get(out.suffix)
+    writer = WRITERS.get(out.suffix.lower())
     if writer is None:
         raise InvalidInputError(f"output: got {str(out)!r}, expected a name that ends in {_listed(WRITERS)}")
     if ragged and not writer.takes_ragged:
@@ -280,6 +291,13 @@ def writer_for(out: Path, ragged: bool) -> type[Writer]:
                 "output: .parquet needs pyarrow, which is not installed; pip install 'albert_fast[parquet]'"
             ) from error
     return writer
+
+
+def _is_still(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def beside(out: Path, suffix: str) -> Path:
