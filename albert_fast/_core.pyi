@@ -32,6 +32,7 @@ class ModelConfig:
         type_vocab_size: int,
         hidden_act: str,
         layer_norm_eps: float,
+        has_embedding_mapping: bool = True,
     ) -> None: ...
 
 class WeightSlot:

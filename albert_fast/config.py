@@ -157,12 +157,7 @@ class AlbertConfig:
     def from_json_file(cls, path: str | os.PathLike[str]) -> AlbertConfig:
         """Read a ``config.json``. Raises ``ModelNotFoundError`` (no such file) or ``ConfigError`` (not
         usable)."""
-        try:
-            values = json.loads(Path(path).read_bytes())
-        except OSError as error:
-            raise ModelNotFoundError(f"config file {os.fspath(path)}: {error.strerror or error}") from error
-        except (ValueError, RecursionError) as error:
-            raise ConfigError(f"config file {os.fspath(path)}: not valid JSON ({error})") from error
+        values = read_values(path)
         try:
             return cls.from_dict(values)
         except ConfigError as error:
@@ -175,6 +170,16 @@ class AlbertConfig:
         if (preset := PRESETS.get(str(name).removeprefix("albert/"))) is None:
             raise _bad("preset", name, f"one of {', '.join(PRESETS)}")
         return preset
+
+
+def read_values(path: str | os.PathLike[str]) -> Any:
+    """The content of a ``config.json``. Raises ``ModelNotFoundError`` or ``ConfigError`` (no JSON)."""
+    try:
+        return json.loads(Path(path).read_bytes())
+    except OSError as error:
+        raise ModelNotFoundError(f"config file {os.fspath(path)}: {error.strerror or error}") from error
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"config file {os.fspath(path)}: not valid JSON ({error})") from error
 
 
 def _is_int(value: object) -> bool:

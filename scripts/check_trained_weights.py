@@ -3,8 +3,8 @@
     python scripts/check_trained_weights.py FOLDER      # a BertModel saved by transformers, e.g. all-MiniLM-L6-v2
 
 Trained ALBERT weights are not always at hand, and random ones lack what training makes: outlier features, attention
-that peaks, LayerNorm weights far from 1. With ``num_hidden_groups`` = ``num_hidden_layers``, E = H and an identity for
-the E -> H mapping, ALBERT computes exactly what BERT does; so the same texts must give what transformers' ``BertModel``
+that peaks, LayerNorm weights far from 1. ``albert_fast.load`` takes a BERT as an ALBERT whose groups are its layers
+(albert_fast/sources/bert.py), so the same texts must give what transformers' ``BertModel``
 gives. Exits with 1 unless our error against float64 is at most twice transformers' own in float32; that of int16
 weights and activations at most that of transformers in bfloat16, and of int8 at most that of torch's dynamic int8.
 """
@@ -12,16 +12,11 @@ weights and activations at most that of transformers in bfloat16, and of int8 at
 from __future__ import annotations
 
 import copy
-import json
 import sys
-import tempfile
 import warnings
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from safetensors.numpy import save_file
 from transformers import AutoTokenizer, BertModel
 
 import albert_fast
@@ -35,38 +30,6 @@ TEXTS = (
     "To be, or not to be, that is the question: whether 'tis nobler in the mind to suffer. " * 8,
 )
 DTYPES = ("float32", "bfloat16", "int16", "int8")
-LAYER_NAMES = {
-    "attention.self.query": "attention.query",
-    "attention.self.key": "attention.key",
-    "attention.self.value": "attention.value",
-    "attention.output.dense": "attention.dense",
-    "attention.output.LayerNorm": "attention.LayerNorm",
-    "intermediate.dense": "ffn",
-    "output.dense": "ffn_output",
-    "output.LayerNorm": "full_layer_layer_norm",
-}
-
-
-def as_albert(bert: BertModel, folder: Path) -> None:
-    """Writes the BERT as an ALBERT checkpoint."""
-    config = bert.config
-    state = {name: tensor.float().numpy() for name, tensor in bert.state_dict().items() if "position_ids" not in name}
-    tensors = {f"albert.{name}": array for name, array in state.items() if name.startswith("embeddings.")}
-    for layer in range(config.num_hidden_layers):
-        target = f"albert.encoder.albert_layer_groups.{layer}.albert_layers.0"
-        for old, new in LAYER_NAMES.items():
-            for kind in ("weight", "bias"):
-                tensors[f"{target}.{new}.{kind}"] = state[f"encoder.layer.{layer}.{old}.{kind}"]
-    tensors["albert.encoder.embedding_hidden_mapping_in.weight"] = np.eye(config.hidden_size, dtype=np.float32)
-    tensors["albert.encoder.embedding_hidden_mapping_in.bias"] = np.zeros(config.hidden_size, np.float32)
-    tensors["albert.pooler.weight"] = state["pooler.dense.weight"]
-    tensors["albert.pooler.bias"] = state["pooler.dense.bias"]
-    same = ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "hidden_act")
-    more = ("max_position_embeddings", "type_vocab_size", "layer_norm_eps", "pad_token_id")
-    numbers = {name: getattr(config, name) for name in (*same, *more)}
-    groups = {"num_hidden_groups": config.num_hidden_layers, "embedding_size": config.hidden_size}
-    (folder / "config.json").write_text(json.dumps({"model_type": "albert", **numbers, **groups}))
-    save_file(tensors, folder / "model.safetensors")
 
 
 def contestants(folder: str) -> dict[str, Any]:
@@ -77,11 +40,7 @@ def contestants(folder: str) -> dict[str, Any]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that this way of quantising will go
         models["torch dynamic int8"] = quantize(copy.deepcopy(bert), {torch.nn.Linear}, dtype=torch.qint8)
-    with tempfile.TemporaryDirectory() as place:
-        as_albert(bert, Path(place))
-        for dtype in DTYPES:
-            models[dtype] = albert_fast.load(place, device="cpu", dtype=dtype)
-    return models
+    return models | {dtype: albert_fast.load(folder, device="cpu", dtype=dtype) for dtype in DTYPES}
 
 
 def measure(folder: str) -> dict[str, list[list[float]]]:

@@ -215,8 +215,8 @@ def test_folders_that_are_not_models(tmp_path):
     ):
         open_source(tmp_path)
     write_folder(tmp_path)
-    write_config(tmp_path, model_type="bert")
-    with pytest.raises(ConfigError, match=r"config\.json: model_type: got 'bert'"):
+    write_config(tmp_path, model_type="electra")
+    with pytest.raises(ConfigError, match=r"config\.json: model_type: got 'electra'"):
         open_source(tmp_path)
     (tmp_path / "config.json").unlink()
     with pytest.raises(ModelNotFoundError, match=r"config\.json: No such file"):

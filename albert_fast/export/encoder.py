@@ -39,7 +39,9 @@ class Encoder:
     def hidden_states(self) -> str:
         """After the last iteration: [T, H]; rows of padding hold anything finite."""
         x = self.embed()
-        x = self.weights.wide(self.weights.layer(x, f"{_ENCODER}.embedding_hidden_mapping_in", "mapping"), "mapping")
+        if self.config.has_embedding_mapping:
+            mapped = self.weights.layer(x, f"{_ENCODER}.embedding_hidden_mapping_in", "mapping")
+            x = self.weights.wide(mapped, "mapping")
         for iteration in range(self.config.num_hidden_layers):
             group = f"{_ENCODER}.albert_layer_groups.{self.config.group_of(iteration)}"
             for inner in range(self.config.inner_group_num):

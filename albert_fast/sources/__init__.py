@@ -12,6 +12,7 @@ from albert_fast.bundled import bundled_folder
 from albert_fast.config import AlbertConfig
 from albert_fast.errors import InvalidInputError, InvalidTypeError, ModelNotFoundError
 from albert_fast.sources.base import BLOCK_BYTES, StoredTensor, WeightSource, row_blocks
+from albert_fast.sources.bert import as_albert
 from albert_fast.sources.folder import open_file, open_folder
 from albert_fast.sources.hub import open_hub
 from albert_fast.sources.names import MLM_BIASES
@@ -74,5 +75,5 @@ def open_source(
 
 def _open_live(model: Any, mlm_bias: str) -> WeightSource:
     label = f"live {type(model).__name__}"
-    config = AlbertConfig.from_dict(model.config.to_dict())
-    return WeightSource(label, config, torch_tensors(model.state_dict(), label), mlm_bias=mlm_bias)
+    values, tensors = as_albert(model.config.to_dict(), torch_tensors(model.state_dict(), label))
+    return WeightSource(label, AlbertConfig.from_dict(values), tensors, mlm_bias=mlm_bias)

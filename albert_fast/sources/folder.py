@@ -8,9 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from albert_fast.config import AlbertConfig
-from albert_fast.errors import CheckpointError, InvalidInputError, ModelNotFoundError
+from albert_fast.config import AlbertConfig, read_values
+from albert_fast.errors import CheckpointError, ConfigError, InvalidInputError, ModelNotFoundError
 from albert_fast.sources.base import StoredTensor, WeightSource
+from albert_fast.sources.bert import MODEL_TYPE, as_albert
 from albert_fast.sources.safetensors_file import read_safetensors
 from albert_fast.sources.torch_state import read_torch_file
 
@@ -46,8 +47,16 @@ def open_folder(name: str, folder: Path, mlm_bias: str = "decoder") -> WeightSou
 
 def open_file(name: str, path: Path, mlm_bias: str = "decoder") -> WeightSource:
     """One ``.safetensors`` or ``.bin`` file, or the index of several, with ``config.json`` beside it."""
-    config = AlbertConfig.from_json_file(path.parent / CONFIG_FILE)
+    described = path.parent / CONFIG_FILE
+    values = read_values(described)
+    if not isinstance(values, dict) or values.get("model_type", MODEL_TYPE) != MODEL_TYPE:
+        AlbertConfig.from_json_file(described)  # what is wrong with it is said before large files are opened
     tensors = _read_index(path) if path.name.endswith(".index.json") else _read(path)
+    values, tensors = as_albert(values, tensors)
+    try:
+        config = AlbertConfig.from_dict(values)
+    except ConfigError as error:
+        raise ConfigError(f"config file {described}: {error}") from error
     return WeightSource(name, config, tensors, folder=path.parent, mlm_bias=mlm_bias)
 
 

@@ -48,7 +48,10 @@ class FolderPlace:
     def find(self, file: str) -> Path | None:
         """See ``Place``."""
         path = self.folder / file
-        return path if path.is_file() else None
+        try:
+            return path if path.is_file() else None
+        except OSError as error:
+            raise ModelNotFoundError(f"{self.label}: {path}: {error.strerror or error}") from error
 
     def require(self, file: str) -> Path:
         """See ``Place``."""
