@@ -18,6 +18,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from .arguments import check_integer
 from .errors import InvalidInputError, InvalidTypeError
 
 Int32Array = npt.NDArray[np.int32]
@@ -239,11 +240,11 @@ def pack(lengths: Sequence[int] | npt.NDArray[np.integer[Any]], batch_tokens: in
         Lists of indices into ``lengths``; every index occurs once.
 
     Raises:
-        InvalidInputError: a budget below 1 or a negative length.
+        InvalidInputError, InvalidTypeError: a budget below 1 or no integer, or a negative length.
     """
-    if batch_tokens < 1:
-        raise InvalidInputError(f"batch_tokens: got {batch_tokens}, expected an integer of at least 1")
+    budget = check_integer("batch_tokens", batch_tokens, 1)
     array = np.asarray(lengths, np.int64)
+    batch_tokens = min(budget, max(1, int(array.sum())))  # no more than there is, whatever NumPy's integers hold
     if array.size and array.min() < 0:
         raise InvalidInputError(f"lengths: got {int(array.min())}, expected 0 or more")
     order = np.argsort(-array, kind="stable")

@@ -222,7 +222,7 @@ class _LastModel:
     def get(self, name: str | os.PathLike[str], device: str, dtype: str, revision: str | None) -> Model:
         from .model import load
 
-        key = (type(name), os.fspath(name), device, dtype, revision, _stamp(Path(name).expanduser()))
+        key = (type(name), os.fspath(name), device, dtype, revision, _stamp(Path(os.path.expanduser(name))))
         with self._lock:
             if self._model is None or self._key != key:
                 self._model = None  # lets the old buffer go before the new one is filled

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import logging
 import os
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from albert_fast import _core
+from albert_fast.arguments import check_integer, check_threads
 from albert_fast.batching import RaggedBatch, rows_at
+from albert_fast.bundled import bundled_folder
 from albert_fast.checkpoint import fill, heads
 from albert_fast.config import AlbertConfig
 from albert_fast.destination import NumpyDestination, destination_like
-from albert_fast.errors import InvalidInputError
+from albert_fast.errors import InvalidInputError, InvalidTypeError
 from albert_fast.layout import Heads, weight_layout
 from albert_fast.outputs import AlbertForPreTrainingOutput, AlbertModelOutput
 from albert_fast.placement import place_names, resolve_place
@@ -28,6 +31,8 @@ Array = npt.NDArray[Any]
 
 # Rows of word embeddings that no token has: vocabularies are rounded up to multiples of 64 or 128.
 _MOST_SPARE_ROWS = 128
+
+_LAST_STREAM = 2**64 - 1  # a pointer
 
 _logger = logging.getLogger("albert_fast")
 
@@ -109,7 +114,7 @@ class Model:
         self._heads = Heads.of(tensor.name for tensor in weights.layout.tensors)
         self._requested = requested
         self._folder = source.folder
-        self._tokenizer = tokenizer
+        self._tokenizer = self._given_tokenizer = tokenizer
         self._hub = hub
         self._mlm_bias = mlm_bias
 
@@ -232,8 +237,8 @@ class Model:
             pooling=pooling,
             normalize=normalize,
             out=out,
-            num_threads=num_threads,
-            stream=stream,
+            num_threads=check_threads(num_threads),
+            stream=check_integer("stream", stream, 0, _LAST_STREAM),
         )
 
     def forward(
@@ -334,7 +339,8 @@ class Model:
     def start(self, batch: RaggedBatch, *, num_threads: int | None = None, stream: int = 0) -> _core.EncoderState:
         """The batch embedded, before its first iteration: for going through the iterations one by one."""
         arrays = (batch.tokens, batch.cu_seqlens, batch.positions, batch.token_types)
-        return self.encoder.start(*arrays, num_threads=num_threads, stream=stream)
+        stream = check_integer("stream", stream, 0, _LAST_STREAM)
+        return self.encoder.start(*arrays, num_threads=check_threads(num_threads), stream=stream)
 
     def _run(
         self, batch: RaggedBatch, every: bool, to: NumpyDestination, num_threads: int | None
@@ -354,6 +360,25 @@ class Model:
     ) -> Any:
         room = to.room(batch.num_tokens, self.config.hidden_size, self.activations_dtype)
         return state.hidden_states(out=room, num_threads=num_threads)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A pickle holds what the model was loaded from, not the weights: another process loads it again."""
+        if not isinstance(self._requested, (str, os.PathLike)):
+            raise InvalidTypeError(
+                f"pickle: got a model made from a {self.name}, expected one that was loaded by name or path; "
+                f"save that to a folder and load the folder"
+            )
+        place: Any = self._requested
+        if bundled_folder(place) is None and os.path.exists(os.path.expanduser(place)):
+            place = os.path.abspath(os.path.expanduser(place))  # the other process may run elsewhere
+        options: dict[str, Any] = {"dtype": self.dtype, "device": self.device, "tokenizer": self._given_tokenizer}
+        return partial(load, **options, **self._hub, mlm_bias=self._mlm_bias), (place,)
+
+    def __deepcopy__(self, memo: Any) -> Model:
+        return self  # nothing in it changes
+
+    def __copy__(self) -> Model:
+        return self
 
     def __repr__(self) -> str:
         facts = [repr(self.name), self.dtype, self.weights.ops, f"{self.weights.nbytes / 1e6:.0f} MB"]

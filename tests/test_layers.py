@@ -31,6 +31,7 @@ PYBIND11_LAYER = "bindings"
 # Modules of albert_fast, lowest first; those of one rank do not know each other. Lazy imports count.
 PYTHON_LADDER = (
     {"_core", "errors", "numbers", "outputs"},
+    {"arguments"},
     {"batching", "bundled", "config", "cuda", "disk"},
     {"destination", "layout", "placement"},
     {"sources"},

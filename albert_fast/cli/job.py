@@ -197,7 +197,7 @@ def _target(out: Path) -> Path:
 
 def _place_of(model: str) -> str:
     """One name for a folder or file, however it was written; any other name is itself."""
-    path = Path(model).expanduser()
+    path = Path(os.path.expanduser(model))
     return os.path.realpath(path) if path.exists() else model
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..arguments import check_threads
 from ..errors import InvalidInputError, MissingDependencyError, OutputError
 from .options import DeviceOption, DtypeOption
 from .output import finite, flush, print_json, print_text
@@ -156,6 +157,4 @@ def _prepare(num_threads: int | None) -> None:
     except ImportError as error:
         raise MissingDependencyError("training and evaluation need torch: pip install 'albert_fast[torch]'") from error
     if num_threads is not None:
-        if num_threads < 1:
-            raise InvalidInputError(f"num_threads: got {num_threads}, expected at least 1")
-        torch.set_num_threads(num_threads)
+        torch.set_num_threads(check_threads(num_threads) or 1)

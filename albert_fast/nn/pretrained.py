@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
 import torch
 from torch import Tensor, nn
 
-from albert_fast.errors import CheckpointError, InvalidInputError, OutputError
+from albert_fast.errors import CheckpointError, InvalidInputError, InvalidTypeError, OutputError
 from albert_fast.nn.config import AlbertConfig, as_dtype
 from albert_fast.nn.layers import AlbertMLMHead, AlbertTransformer
 from albert_fast.nn.outputs import AlbertModelOutput, ModelOutput
@@ -155,11 +155,15 @@ class AlbertPreTrainedModel(nn.Module):
 
     @property
     def training_policy(self) -> TrainingPolicy:
-        """What is kept for the backward pass: time against memory. Assign another one to change it."""
+        """What is kept for the backward pass: time against memory. Assign another one to change it, or its ``keep``."""
         return self._encoder().policy
 
     @training_policy.setter
-    def training_policy(self, policy: TrainingPolicy) -> None:
+    def training_policy(self, policy: TrainingPolicy | str | int) -> None:
+        if isinstance(policy, (str, int)):
+            policy = TrainingPolicy(policy)  # type: ignore[arg-type]  # it checks itself
+        if not isinstance(policy, TrainingPolicy):
+            raise InvalidTypeError(f"training_policy: got {type(policy).__name__}, expected a TrainingPolicy")
         self._encoder().policy = policy
 
     @property

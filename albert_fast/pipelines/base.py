@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from albert_fast import _core
+from albert_fast.arguments import check_integer, check_threads
 from albert_fast.batching import RaggedBatch, pack
 from albert_fast.errors import InvalidInputError, InvalidTypeError
 from albert_fast.model import Model
@@ -39,8 +40,8 @@ class Pipeline:
     ) -> None:
         self.model = model
         self.tokenizer = model.tokenizer
-        self.batch_tokens = batch_tokens
-        self.num_threads = num_threads
+        self.batch_tokens = check_integer("batch_tokens", batch_tokens, 1)
+        self.num_threads = check_threads(num_threads)
         self._defaults = self._checked(defaults)
 
     def __call__(self, inputs: Any, **options: Any) -> Any:

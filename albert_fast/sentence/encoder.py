@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from albert_fast.arguments import check_integer
 from albert_fast.batching import RaggedBatch, pack
 from albert_fast.destination import NumpyDestination
 from albert_fast.errors import CheckpointError, InvalidInputError, InvalidTypeError
 from albert_fast.sentence.modules import SentenceModules, read_modules
-from albert_fast.sentence.options import EncodeOptions, check_integer
+from albert_fast.sentence.options import EncodeOptions
 from albert_fast.sentence.readout import Readout
 
 if TYPE_CHECKING:

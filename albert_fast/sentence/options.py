@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
-import numpy as np
-
+from albert_fast.arguments import MOST_THREADS, check_integer
 from albert_fast.errors import InvalidInputError, InvalidTypeError
 
 POOLINGS: Final = ("auto", "mean", "cls", "pooler", "max", "mean_sqrt_len_tokens", "weightedmean", "lasttoken", None)
@@ -37,17 +35,8 @@ class EncodeOptions:
                 raise InvalidTypeError(f"{name}: got {value!r}, expected True or False")
         for name, low in (("max_length", 2), ("batch_tokens", 1), ("num_threads", 1), ("truncate_dim", 1)):
             if getattr(self, name) is not None:
-                check_integer(name, getattr(self, name), low, None)
+                check_integer(name, getattr(self, name), low, MOST_THREADS if name == "num_threads" else None)
         for name in ("prompt", "prompt_name"):
             value = getattr(self, name)
             if value is not None and not isinstance(value, str):
                 raise InvalidTypeError(f"{name}: got {type(value).__name__}, expected a string or None")
-
-
-def check_integer(name: str, value: Any, low: int, high: int | None) -> None:
-    """Raises ``InvalidTypeError`` for what is no integer, ``InvalidInputError`` for one out of range."""
-    expected = f"an integer of at least {low}" if high is None else f"an integer in {low}..{high}"
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-        raise InvalidTypeError(f"{name}: got {value!r}, expected {expected}")
-    if not low <= value <= (math.inf if high is None else high):
-        raise InvalidInputError(f"{name}: got {value}, expected {expected}")

@@ -16,7 +16,7 @@ from albert_fast.sources.bert import as_albert
 from albert_fast.sources.folder import open_file, open_folder
 from albert_fast.sources.hub import open_hub
 from albert_fast.sources.names import MLM_BIASES
-from albert_fast.sources.place import HUB_ID, FolderPlace, HubPlace, transformer_place
+from albert_fast.sources.place import HUB_ID, FolderPlace, HubPlace, is_file_name, transformer_place
 from albert_fast.sources.random_weights import PREFIX, random_source
 from albert_fast.sources.torch_state import torch_tensors
 
@@ -50,7 +50,7 @@ def open_source(
         expected = "a hub id, a path, 'random:NAME' or a transformers model"
         raise InvalidTypeError(f"model: got {type(model).__name__}, expected {expected}")
     name = os.fspath(model)
-    if not isinstance(name, str) or not name.strip() or "\0" in name:
+    if not isinstance(name, str) or not name.strip() or not is_file_name(name):
         raise InvalidInputError(f"model: got {name!r}, expected a hub id, a path or 'random:NAME'")
     if name.startswith(PREFIX):
         return random_source(name, AlbertConfig.preset(name.removeprefix(PREFIX)))

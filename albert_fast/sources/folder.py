@@ -12,6 +12,7 @@ from albert_fast.config import AlbertConfig, read_values
 from albert_fast.errors import CheckpointError, ConfigError, InvalidInputError, ModelNotFoundError
 from albert_fast.sources.base import StoredTensor, WeightSource
 from albert_fast.sources.bert import MODEL_TYPE, as_albert
+from albert_fast.sources.place import is_file_name
 from albert_fast.sources.safetensors_file import read_safetensors
 from albert_fast.sources.torch_state import read_torch_file
 
@@ -66,11 +67,15 @@ def shard_names(index: Path) -> dict[str, str]:
     try:
         with _readable(index):
             weight_map = json.loads(index.read_bytes())["weight_map"]
-        if not weight_map or any(Path(shard).name != shard for shard in weight_map.values()):
+        if not weight_map or not all(map(_is_name_beside, weight_map.values())):
             raise ValueError("weight_map must name files of the same folder")
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CheckpointError(f"{index}: not a usable index of weight files ({error!r})") from error
     return dict(weight_map)
+
+
+def _is_name_beside(shard: object) -> bool:
+    return isinstance(shard, str) and shard != "" and is_file_name(shard) and Path(shard).name == shard
 
 
 def _read_index(index: Path) -> Mapping[str, StoredTensor]:

@@ -182,6 +182,14 @@ def transformer_place(place: P) -> P:
     return cast(P, place.below(folder)) if isinstance(folder, str) else place
 
 
+def is_file_name(name: str) -> bool:
+    """Whether a file or folder can have such a name at all."""
+    try:
+        return b"\0" not in os.fsencode(name)
+    except UnicodeEncodeError:  # half of a surrogate pair
+        return False
+
+
 def hub_id(name: str) -> str:
     """The full id of a model: the short names of the published ones stand for ``albert/NAME``."""
     return f"albert/{name}" if name.startswith("albert-") and name in PRESETS else name

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal, overload
 
+from albert_fast.arguments import check_threads
 from albert_fast.errors import InvalidInputError, InvalidTypeError, OutputError
 from albert_fast.tokenizer.arguments import (
     Pair,
@@ -143,9 +144,9 @@ class AlbertTokenizer:
         a longer list begins.
         """
         pairs = [as_pair(text, f"texts[{first_index + i}]") for i, text in enumerate(as_list(texts, "texts"))]
-        frame = Frame(self.cls_token_id, self.sep_token_id)
+        frame, threads = Frame(self.cls_token_id, self.sep_token_id), check_threads(num_threads)
         limit = self._check_max_length(max_length, pairs, frame)
-        ids = iter(self.backend.encode([text for pair in pairs for text in pair if text is not None], num_threads))
+        ids = iter(self.backend.encode([text for pair in pairs for text in pair if text is not None], threads))
         rows = []
         for i, (_, partner) in enumerate(pairs):
             first, second = next(ids), None if partner is None else next(ids)
@@ -210,7 +211,7 @@ class AlbertTokenizer:
         overlap = as_integer(stride, "stride", 0) if return_overflowing_tokens else None
         frame = Frame(self.cls_token_id, self.sep_token_id, add_special_tokens)
         limit = self._check_max_length(max_length, pairs, frame)
-        tokens = self._encode_pairs(pairs, num_threads, with_spans=return_offsets_mapping)
+        tokens = self._encode_pairs(pairs, check_threads(num_threads), with_spans=return_offsets_mapping)
         kept = [self._keep(i, pair, frame, limit, strategy, overlap) for i, pair in enumerate(tokens)]
         columns = stack(frame.row(*pair, part) for pair, parts in zip(tokens, kept, strict=True) for part in parts)
         if pad_to != "do_not_pad":

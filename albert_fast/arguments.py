@@ -1,0 +1,33 @@
+"""Checks of numbers that callers give, before they reach code that knows no errors of ours."""
+
+from __future__ import annotations
+
+import operator
+from typing import Any, Final
+
+from albert_fast.errors import InvalidInputError, InvalidTypeError
+
+MOST_THREADS: Final = 1024
+"""The core takes no more."""
+
+
+def check_integer(name: str, value: Any, low: int, high: int | None = None) -> int:
+    """The value as a Python integer; NumPy's are fine, booleans are not.
+
+    Raises ``InvalidTypeError`` for what is no integer, ``InvalidInputError`` for one out of range.
+    """
+    expected = f"an integer of at least {low}" if high is None else f"an integer in {low}..{high}"
+    try:
+        number = None if isinstance(value, bool) else operator.index(value)
+    except TypeError:
+        number = None
+    if number is None:
+        raise InvalidTypeError(f"{name}: got {value!r}, expected {expected}")
+    if number < low or (high is not None and number > high):
+        raise InvalidInputError(f"{name}: got {number}, expected {expected}")
+    return number
+
+
+def check_threads(num_threads: Any) -> int | None:
+    """A number of threads, or None for as many as there are processors. Raises as ``check_integer``."""
+    return None if num_threads is None else check_integer("num_threads", num_threads, 1, MOST_THREADS)
