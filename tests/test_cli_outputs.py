@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +13,7 @@ from cli_tools import MODEL, encode, rows_done, run, start, write_lines
 from test_cli_resume import Crash, Crashing, half_done, last_error
 
 import albert_fast.encoding
+from albert_fast import _core
 from albert_fast.cli import writers
 from albert_fast.errors import OutputError
 
@@ -95,3 +99,44 @@ def test_one_model_by_many_names_goes_on(tmp_path, monkeypatch):
         assert b"model was" not in message
     assert run("encode", source, "out.npy", "--model", "./sm/") == 0
     assert np.load("out.npy").shape == (120, 256)
+
+
+def test_another_instruction_set_is_named(tmp_path, monkeypatch, capsys):
+    usual = _core.default_isa()
+    if usual == "portable":
+        pytest.skip("this machine has no other")
+    source, out = half_done(tmp_path)
+    monkeypatch.setenv("ALBERT_FAST_CPU_ISA", "portable")
+    monkeypatch.setattr(albert_fast.encoding, "_last_model", albert_fast.encoding._LastModel())
+    assert encode(source, out) == 2
+    assert f"kernels was 'cpu/{usual}', is 'cpu/portable'" in last_error(capsys)
+
+
+@pytest.mark.parametrize("code", [errno.EROFS, errno.EACCES])
+def test_advice_on_a_disk_that_is_read_only(tmp_path, monkeypatch, capsys, code):
+    source = write_lines(tmp_path / "in.txt", 5)
+    opened = os.open
+
+    def refuse(path, flags, *rest, **options):
+        if flags & os.O_CREAT and str(path).endswith(".partial"):
+            raise OSError(code, os.strerror(code))
+        return opened(path, flags, *rest, **options)
+
+    monkeypatch.setattr(os, "open", refuse)
+    assert encode(source, tmp_path / "out.npy") == 2
+    error = last_error(capsys)
+    assert os.strerror(code) in error
+    assert f"the folder '{tmp_path}' must be one that can be written to" in error
+    assert "goes on from there" not in error
+
+
+def test_json_rows_have_no_nan(tmp_path):
+    rows = np.array([[1.5, np.nan, -np.inf, np.inf, 1e-30]], np.float32)
+    for ragged, features in ((False, rows), (True, [rows])):
+        writer = writers.JsonlWriter(tmp_path / f"{ragged}.jsonl", 5, ragged)
+        writer.begin({})
+        writer.append(features)
+        written = writer.finish(1).read_text()
+        writer.close()
+        found = json.loads(written, parse_constant=lambda name: pytest.fail(name))["features"]
+        assert (found[0] if ragged else found)[:4] == [1.5, None, None, None]

@@ -16,6 +16,7 @@ import fcntl
 import io
 import json
 import os
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -29,6 +30,7 @@ FloatArray = npt.NDArray[np.float32]
 Features = FloatArray | Sequence[FloatArray]  # [n, H], or n arrays [length, H]
 
 _ROW_GROUP_VALUES = 2**22  # 16 MiB of float32 in a Parquet row group
+_NO_NUMBER = re.compile("nan|-?inf")
 _COPY_COUNT = 2**20  # lengths turned into cu_seqlens at a time
 
 
@@ -196,7 +198,8 @@ class SafetensorsWriter(Writer):
 
 
 class JsonlWriter(Writer):
-    """``{"features": [...]}`` per text, nested for pooling none; nine digits give back the float32."""
+    """``{"features": [...]}`` per text, nested for pooling none; nine digits give back the float32. What is no number,
+    as a layer after the encoder may give, is null: JSON has no NaN."""
 
     keeps_lengths = False
 
@@ -212,6 +215,8 @@ class JsonlWriter(Writer):
                 text = "[" + ", ".join(self._row % tuple(token) for token in row.tolist()) + "]"
             else:
                 text = self._row % tuple(row.tolist())
+            if "n" in text:  # nan, inf, -inf; digits have no other letter than e
+                text = _NO_NUMBER.sub("null", text)
             lines.append(f'{{"features": {text}}}\n')
         self._rows_file.append("".join(lines).encode())
 
