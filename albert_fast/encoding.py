@@ -147,8 +147,11 @@ def encode_iter(
 def _checked(texts: str | Iterable[Any]) -> Iterable[Any]:
     if isinstance(texts, str):
         return [texts]
-    if isinstance(texts, (bytes, bytearray, Mapping)) or not isinstance(texts, Iterable):
+    is_table = hasattr(texts, "columns") or hasattr(texts, "column_names")  # pandas' and others give names of columns
+    if isinstance(texts, (bytes, bytearray, Mapping)) or is_table or not isinstance(texts, Iterable):
         raise InvalidTypeError(f"texts: got {type(texts).__name__}, expected a str or an iterable of str or (str, str)")
+    if hasattr(texts, "to_pylist"):  # a column of pyarrow, of scalars of its own
+        texts = texts.to_pylist()
     if isinstance(texts, Sequence):
         return [check_text(text, index) for index, text in enumerate(texts)]
     return texts

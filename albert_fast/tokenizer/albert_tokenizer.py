@@ -146,7 +146,8 @@ class AlbertTokenizer:
         pairs = [as_pair(text, f"texts[{first_index + i}]") for i, text in enumerate(as_list(texts, "texts"))]
         frame, threads = Frame(self.cls_token_id, self.sep_token_id), check_threads(num_threads)
         limit = self._check_max_length(max_length, pairs, frame)
-        ids = iter(self.backend.encode([text for pair in pairs for text in pair if text is not None], threads))
+        least = limit if truncation else None
+        ids = iter(self.backend.encode([text for pair in pairs for text in pair if text is not None], threads, least))
         rows = []
         for i, (_, partner) in enumerate(pairs):
             first, second = next(ids), None if partner is None else next(ids)

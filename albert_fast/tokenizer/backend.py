@@ -32,8 +32,8 @@ class Backend(Protocol):
     def tokenize(self, text: str) -> list[str]:
         """The tokens of a text."""
 
-    def encode(self, texts: list[str], num_threads: int | None) -> list[list[int]]:
-        """The ids of each text."""
+    def encode(self, texts: list[str], num_threads: int | None, least: int | None = None) -> list[list[int]]:
+        """The ids of each text; of a long one the first are enough, if there are ``least`` of them."""
 
     def encode_with_spans(self, text: str) -> Tokens:
         """The ids of a text with the range of its characters that each is from."""

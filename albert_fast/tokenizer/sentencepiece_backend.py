@@ -6,11 +6,16 @@ from typing import Any
 
 from albert_fast.tokenizer.added_tokens import AddedToken
 from albert_fast.tokenizer.assembly import Tokens
-from albert_fast.tokenizer.normalizer import Normalizer
+from albert_fast.tokenizer.normalizer import Normalizer, Segment
 from albert_fast.tokenizer.offsets import Span, align, piece_spans
 from albert_fast.tokenizer.vocabulary import WORD_START, Vocabulary
 
 VOCABULARY_FILE = "spiece.model"
+
+
+def _enough(least: int) -> int:
+    """Characters that have so many tokens in nearly every text."""
+    return 16 * least + 1024
 
 
 class SentencePieceBackend:
@@ -56,8 +61,14 @@ class SentencePieceBackend:
                 tokens.extend(self.vocabulary.encode(part))
         return tokens
 
-    def encode(self, texts: list[str], num_threads: int | None) -> list[list[int]]:
+    def encode(self, texts: list[str], num_threads: int | None, least: int | None = None) -> list[list[int]]:
         """See ``Backend``; all parts of all texts go to SentencePiece at once."""
+        if least is not None and any(len(text) > 2 * _enough(least) for text in texts):
+            beginnings = [self._beginning(text, least) for text in texts]
+            others = iter(
+                self.encode([t for t, ids in zip(texts, beginnings, strict=True) if ids is None], num_threads)
+            )
+            return [next(others) if ids is None else ids for ids in beginnings]
         rules = self.rules
         split = [None if rules.is_plain(text) else rules.split(text) for text in texts]
         parts: list[str] = []
@@ -77,6 +88,32 @@ class SentencePieceBackend:
                 row.extend(next(encoded) if segment.special is None else (self._ids[segment.special],))
             rows.append(row)
         return rows
+
+    def _beginning(self, text: str, least: int) -> list[int] | None:
+        """The first ids of a long text, ``least`` at least; None if it is short, or all of it has to be read.
+
+        Words do not know each other: in no piece a space stands behind another character, and the text rules look at
+        neighbours within a word alone. So whole words at the beginning have the ids that they have in the whole text.
+        """
+        if self.vocabulary.crosses_words:
+            return None
+        length = _enough(least)
+        while 2 * length < len(text):
+            *whole, last = self.rules.split(text[:length])
+            parts = [*whole, last] if last.special is not None else whole
+            ids = [i for part in parts for i in self._ids_of(text, part)]
+            if last.special is None:
+                words = self.rules.normalize(text[last.start : last.end]).rpartition(" ")[0]
+                ids += next(self.vocabulary.encode_ids([words]))
+            if len(ids) >= least:
+                return ids
+            length *= 4
+        return None
+
+    def _ids_of(self, text: str, part: Segment) -> list[int]:
+        if part.special is not None:
+            return [self._ids[part.special]]
+        return next(self.vocabulary.encode_ids([self.rules.normalize(text[part.start : part.end])]))
 
     def encode_with_spans(self, text: str) -> Tokens:
         """See ``Backend``."""

@@ -68,7 +68,7 @@ class TokenizersBackend:
         tokens: list[str] = self._tokenizer.encode(text, add_special_tokens=False).tokens
         return tokens
 
-    def encode(self, texts: list[str], num_threads: int | None) -> list[list[int]]:
+    def encode(self, texts: list[str], num_threads: int | None, least: int | None = None) -> list[list[int]]:
         """See ``Backend``. With several threads allowed the library takes as many as it likes."""
         if len(texts) < _BATCH_TEXTS or num_threads == 1:
             return [self._tokenizer.encode(text, add_special_tokens=False).ids for text in texts]

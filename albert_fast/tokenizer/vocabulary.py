@@ -60,6 +60,7 @@ class Vocabulary:
         known = set(self.pieces)
         self._unknown_needs_text = "," not in known or any(known.isdisjoint(token) for token in SPECIAL_TOKENS)
         self._vanishing: dict[str, bool] = {}
+        self.crosses_words: bool = any(WORD_START in piece[1:] for piece in self.pieces)
 
     def __reduce__(self) -> tuple[type[Vocabulary], tuple[bytes, str]]:
         return Vocabulary, (self.model, self.name)
