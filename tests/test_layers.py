@@ -51,6 +51,7 @@ TORCH_AT_TOP = (
     "albert_fast/pretraining/run.py",
     "albert_fast/pretraining/task.py",
     "albert_fast/reference.py",
+    "albert_fast/sentence/plugin.py",
     "albert_fast/trainer/",
     "albert_fast/training/",
 )  # files, and folders

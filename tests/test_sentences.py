@@ -23,6 +23,7 @@ import albert_fast
 from albert_fast.errors import CheckpointError, InvalidInputError, InvalidTypeError, ModelNotFoundError
 from albert_fast.sentence import PRECISIONS, Readout, quantize_embeddings, read_modules
 from albert_fast.sentence.options import EncodeOptions
+from albert_fast.sentence.plugin import AlbertFastModule
 from albert_fast.sources.place import FolderPlace
 from albert_fast.tokenizer import AlbertTokenizer
 
@@ -291,3 +292,21 @@ def test_rerank_with_what_cannot_be_ranked(cross_encoder: Path, tmp_path: Path) 
     model.save_pretrained(tmp_path / "three")
     with pytest.raises(InvalidInputError, match="three has 3 labels, expected a cross-encoder with one"):
         albert_fast.rerank("a", ["b"], str(tmp_path / "three"))
+
+
+@pytest.mark.parametrize("include_prompt", [True, False])
+def test_our_engine_in_a_sentence_transformer(transformer: Path, include_prompt: bool) -> None:
+    pooling = st.Pooling(WIDTH, pooling_mode=("mean", "max"), include_prompt=include_prompt)
+    theirs = SentenceTransformer(
+        modules=[st.Transformer(str(transformer), max_seq_length=24), pooling], device="cpu", prompts={"q": "So: "}
+    )
+    encoder = AlbertFastModule(albert_fast.load(str(transformer)), max_seq_length=24)
+    ours = SentenceTransformer(modules=[encoder, pooling], device="cpu", prompts={"q": "So: "})
+    assert_equal(ours.encode(TEXTS), theirs.encode(TEXTS))
+    assert_equal(ours.encode(TEXTS, prompt_name="q"), theirs.encode(TEXTS, prompt_name="q"))
+    assert ours.max_seq_length == 24
+    assert ours.encode([]).shape[0] == 0
+    with pytest.raises(InvalidInputError, match="max_seq_length: got 65"):
+        AlbertFastModule(encoder.model, max_seq_length=65)
+    with pytest.raises(InvalidInputError, match="the weights are those of"):
+        encoder.save("somewhere")
