@@ -15,6 +15,7 @@ from bench.machine import describe
 COMMANDS = {
     "kernels": "every op against torch's, and against the limits of the machine",
     "model": "the whole model against transformers and other runtimes: speed and difference",
+    "onnx": "our ONNX file beside those of torch's exporters: size, memory, speed, and the error of int8",
     "gradients": "the error of every gradient, and transformers', against float64",
     "curve": "the loss of a small model over some steps, beside transformers'",
     "training": "a training step against transformers: speed and memory",

@@ -98,7 +98,7 @@ class OpenvinoPeer:
         return hidden
 
 
-class _Workshop:
+class Workshop:
     """What peers are built from; the exported graph is shared by those that read it."""
 
     def __init__(self, theirs: Any, threads: int, folder: Path) -> None:
@@ -145,6 +145,24 @@ class _Workshop:
         program.save(path, external_data=True)  # a file without holds at most 2 GB
         return path
 
+    @cached_property
+    def traced_graph(self) -> Path:
+        """The module as ONNX by torch's older exporter, which optimum uses."""
+        import torch
+
+        path = self.folder / "traced.onnx"
+        torch.onnx.export(
+            self.module,
+            _example(),
+            str(path),
+            input_names=["ids", "mask"],
+            output_names=["hidden"],
+            dynamic_axes={name: {0: "batch", 1: "sequence"} for name in ("ids", "mask", "hidden")},
+            opset_version=_OPSET,
+            dynamo=False,
+        )
+        return path
+
     def transformers(self, name: str) -> Peer:
         return TorchPeer(name, self.theirs, exact=True)
 
@@ -185,13 +203,13 @@ class _Workshop:
         return OpenvinoPeer(name, _require("nncf").compress_weights(self.converted()), self.threads, exact=False)
 
 
-_BUILDERS: dict[str, Callable[[_Workshop, str], Peer]] = {
-    "transformers": _Workshop.transformers,
-    "onnxruntime": _Workshop.onnxruntime,
-    "openvino": _Workshop.openvino,
-    "torch-int8": _Workshop.torch_int8,
-    "onnxruntime-int8": _Workshop.onnxruntime_int8,
-    "openvino-int8": _Workshop.openvino_int8,
+_BUILDERS: dict[str, Callable[[Workshop, str], Peer]] = {
+    "transformers": Workshop.transformers,
+    "onnxruntime": Workshop.onnxruntime,
+    "openvino": Workshop.openvino,
+    "torch-int8": Workshop.torch_int8,
+    "onnxruntime-int8": Workshop.onnxruntime_int8,
+    "openvino-int8": Workshop.openvino_int8,
 }
 NAMES = tuple(_BUILDERS)
 
@@ -201,13 +219,13 @@ def build(names: Iterable[str], theirs: Any, threads: int) -> list[Peer]:
 
     Raises ``MissingDependencyError`` when the package of one is not installed.
     """
-    with tempfile.TemporaryDirectory() as folder, _quiet():
-        workshop = _Workshop(theirs, threads, Path(folder))
+    with tempfile.TemporaryDirectory() as folder, quiet():
+        workshop = Workshop(theirs, threads, Path(folder))
         return [_BUILDERS[name](workshop, name) for name in names]
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Without what exporters say about torchvision, about their own future and how one should quantise."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
