@@ -23,6 +23,7 @@ CONFIGS = {
     # as wide as it takes for errors to be those of many roundings; 6 iterations of 2 groups of 2 layers
     "groups": dataclasses.replace(SMALL, embedding_size=32, hidden_size=96, intermediate_size=160, num_hidden_layers=6),
     "erf": dataclasses.replace(SMALL, hidden_size=64, num_hidden_groups=1, inner_group_num=1, hidden_act="gelu"),
+    "unmapped": dataclasses.replace(SMALL, embedding_size=32, hidden_size=32, has_embedding_mapping=False),
     "uneven": dataclasses.replace(SMALL, embedding_size=12, hidden_size=40, hidden_act="gelu_pytorch_tanh"),
 }
 TORCH = {"float32": torch.float32, "float16": torch.float16, "int8": torch.float64}
