@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import unicodedata
 
 import pytest
-import sentencepiece
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from published.files import spiece
 from tokenizer_texts import TEXTS, TOKENIZERS
 
 from albert_fast.tokenizer import AlbertTokenizer
@@ -63,20 +62,7 @@ def test_lowercasing_one_character_at_a_time_for_all_of_unicode() -> None:
 @pytest.fixture(scope="module")
 def poor_vocabulary() -> bytes:
     """A vocabulary without a comma, digits or brackets: runs of unknown characters become one piece."""
-    model = io.BytesIO()
-    sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(["the war of the words", "a word of war", "the other word"] * 3),
-        model_writer=model,
-        vocab_size=40,
-        hard_vocab_limit=False,
-        pad_id=0,
-        unk_id=1,
-        bos_id=-1,
-        eos_id=-1,
-        control_symbols=["[CLS]", "[SEP]", "[MASK]"],
-        minloglevel=2,
-    )
-    return model.getvalue()
+    return spiece(["the war of the words", "a word of war", "the other word"], vocab_size=40)
 
 
 @pytest.mark.parametrize("text", ["9, war", "war 1945,5", "\uff1cpad\uff1e", "\uff3b\uff2d\uff21\uff33\uff2b\uff3d"])

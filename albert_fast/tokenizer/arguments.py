@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import operator
 import re
 from collections.abc import Sequence
 from typing import Any, Literal, TypeVar
 
+from albert_fast.arguments import check_integer
 from albert_fast.errors import InvalidInputError, InvalidTypeError
 from albert_fast.tokenizer.truncation import STRATEGIES, Strategy
 
@@ -109,16 +109,7 @@ def _as_partners(text_pair: object, count: int, expected: str) -> list[object]:
 
 def as_integer(value: object, where: str, lowest: int, highest: int | None = None) -> int:
     """Return an integer of the range ``lowest..highest`` (no upper end if None); a bool is not one."""
-    expected = f"an integer in {lowest}..{highest}" if highest is not None else f"an integer of at least {lowest}"
-    try:
-        number = operator.index(value) if not isinstance(value, bool) else None  # type: ignore[arg-type]  # the check
-    except TypeError:
-        number = None
-    if number is None:
-        raise InvalidTypeError(f"{where}: got {value!r}, expected {expected}")
-    if number < lowest or (highest is not None and number > highest):
-        raise InvalidInputError(f"{where}: got {value}, expected {expected}")
-    return number
+    return check_integer(where, value, lowest, highest)
 
 
 def as_choice(value: _Choice, where: str, choices: Sequence[_Choice]) -> _Choice:
