@@ -133,8 +133,14 @@ class AlbertConfig:
         return int(iteration / (self.num_hidden_layers / self.num_hidden_groups))
 
     def to_dict(self) -> dict[str, Any]:
-        """All fields, with ``model_type``, ready for a ``config.json``."""
-        return {"model_type": "albert", **dataclasses.asdict(self)}
+        """All fields, with ``model_type``, ready for a ``config.json``.
+
+        ``has_embedding_mapping`` is ours: an ALBERT's file, which others read too, does without it.
+        """
+        values = {"model_type": "albert", **dataclasses.asdict(self)}
+        if self.has_embedding_mapping:
+            del values["has_embedding_mapping"]
+        return values
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> AlbertConfig:

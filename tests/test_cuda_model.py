@@ -240,4 +240,4 @@ def random_model(config: AlbertConfig, device: str, dtype: str) -> Model:
     source = random_source("one iteration of xxlarge", config)
     weights = _core.WeightBuffer(weight_layout(config, heads(source), dtype, device), device=device)
     fill(weights, source)
-    return Model("random", source, weights, None, {})
+    return Model("random", source, weights, None, {}, "decoder")

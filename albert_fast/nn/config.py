@@ -22,7 +22,9 @@ from albert_fast.errors import ConfigError, InvalidTypeError, OutputError
 from albert_fast.nn.reading import read_config
 from albert_fast.sources.folder import CONFIG_FILE
 
-_SHAPE_DEFAULTS: Final = {field.name: field.default for field in dataclasses.fields(Shape)}
+_SHAPE_DEFAULTS: Final = {
+    field.name: field.default for field in dataclasses.fields(Shape) if field.name != "has_embedding_mapping"
+}
 _COMMON_DEFAULTS: Final[dict[str, Any]] = {
     "architectures": None,
     "chunk_size_feed_forward": 0,
