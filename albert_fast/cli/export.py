@@ -22,7 +22,7 @@ def export(
     output: Annotated[Path, typer.Argument(help="NAME.onnx; one that is there is replaced.")],
     model: ModelOption = DEFAULT_MODEL,
     task: Annotated[str, typer.Option(help=", ".join(TASKS) + ".")] = TASKS[0],
-    pooling: Annotated[str, typer.Option(help="One vector a text: mean, cls or pooler; or none.")] = "none",
+    pooling: Annotated[str, typer.Option(help="One vector a text: auto, mean, cls or pooler; or none.")] = "none",
     normalize: Annotated[bool, typer.Option("--normalize", help="Scale that vector to length 1.")] = False,
     dtype: Annotated[str, typer.Option(help="float32, float16 or int8 (for onnxruntime alone).")] = "float32",
     opset: Annotated[int, typer.Option(help="17 to 23.")] = DEFAULT_OPSET,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Any, Final
 
 from albert_fast.errors import InvalidInputError, InvalidTypeError
+from albert_fast.sentence.modules import Normalize, SentenceModules
 
 TASKS: Final = (
     "feature-extraction",
@@ -24,7 +26,7 @@ _ALIASES: Final = {
     "zero-shot-classification": "text-classification",
     "ner": "token-classification",
 }
-POOLINGS: Final = ("mean", "cls", "pooler", None)
+POOLINGS: Final = ("auto", "mean", "cls", "pooler", None)
 DTYPES: Final = ("float32", "float16", "int8")
 OPSETS: Final = range(17, 24)
 """From the first with LayerNormalization to the last that was tried."""
@@ -52,7 +54,7 @@ class ExportOptions:
             raise InvalidInputError(f"task: got {self.task!r}, expected one of {', '.join([*TASKS, *_ALIASES])}")
         object.__setattr__(self, "task", name)
         if self.pooling not in POOLINGS:
-            raise InvalidInputError(f"pooling: got {self.pooling!r}, expected 'mean', 'cls', 'pooler' or None")
+            raise InvalidInputError(f"pooling: got {self.pooling!r}, expected 'auto', 'mean', 'cls', 'pooler' or None")
         if self.dtype not in DTYPES:
             raise InvalidInputError(f"dtype: got {self.dtype!r}, expected one of {', '.join(DTYPES)}")
         self._check_types()
@@ -61,7 +63,27 @@ class ExportOptions:
         if self.pooling is not None and name != "feature-extraction":
             raise InvalidInputError(f"pooling: got {self.pooling!r} with task {name!r}, expected 'feature-extraction'")
         if self.normalize and self.pooling is None:
-            raise InvalidInputError("normalize: got True without pooling, expected pooling 'mean', 'cls' or 'pooler'")
+            raise InvalidInputError(
+                "normalize: got True without pooling, expected pooling 'auto', 'mean', 'cls' or 'pooler'"
+            )
+
+    def resolved(self, modules: SentenceModules | None, name: str) -> ExportOptions:
+        """With what ``pooling="auto"`` means for the model ``name``: what its modules say, the mean without any.
+
+        Raises ``InvalidInputError`` for modules that the file cannot hold.
+        """
+        if self.pooling != "auto":
+            return self
+        modules = modules or SentenceModules()
+        others = [type(step).__name__ for step in modules.steps if not isinstance(step, Normalize)]
+        if len(modules.poolings) > 1 or modules.poolings[0] not in POOLINGS or others:
+            parts = ", ".join([*modules.poolings, *others])
+            raise InvalidInputError(
+                f"pooling: got 'auto', which is {parts} for {name}; expected one of mean, cls and pooler and no layers"
+                " after it; pooling=None gives hidden states to apply them to"
+            )
+        normalize = self.normalize or bool(modules.steps)
+        return dataclasses.replace(self, pooling=modules.poolings[0], normalize=normalize)
 
     def _check_types(self) -> None:
         flags: dict[str, tuple[Any, tuple[bool | None, ...]]] = {

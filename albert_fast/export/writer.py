@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, Any, Final
 from albert_fast.errors import InvalidInputError, InvalidTypeError, MissingDependencyError, OutputError
 from albert_fast.export.contents import Contents
 from albert_fast.export.options import DEFAULT_OPSET, ExportOptions
+from albert_fast.model import Model
+from albert_fast.sentence.modules import SentenceModules, read_modules
+from albert_fast.sources.place import open_place
 
 if TYPE_CHECKING:
     from albert_fast.export.graph import Graph
@@ -51,7 +54,8 @@ def to_onnx(
         model: as ``load`` takes it, or a loaded model, whose checkpoint is read again.
         path: of the file; weights that do not fit into it lie beside it, in ``path`` + ``".data"``.
         task: one of ``TASKS``, ``"feature-extraction"`` by default. The checkpoint must have the task's own layer.
-        pooling: one vector for a text: ``"mean"``, ``"cls"`` or ``"pooler"``, as ``encode`` has them.
+        pooling: one vector for a text: ``"mean"``, ``"cls"`` or ``"pooler"``, as ``encode`` has them, or ``"auto"``
+            for what the model's own ``modules.json`` says (the mean without one).
         normalize: scale that vector to length 1.
         dtype: ``"float32"``; ``"float16"`` for weights and products, all else float32; ``"int8"`` for products of
             integers, for onnxruntime alone (1.22 and later).
@@ -74,6 +78,7 @@ def to_onnx(
     with Contents.of(model) as contents:
         if contents.source.is_random:
             _log.warning("%s: weights are random, results mean nothing", contents.source.name)
+        options = options.resolved(_modules_of(model, contents), contents.source.name)
         proto, nbytes = _model(contents, options)
     _write(proto, target, nbytes > _MOST_INLINE if external_data is None else external_data)
     return target
@@ -94,6 +99,17 @@ def _target(path: Any) -> Path:
     if not target.name or target.is_dir():
         raise InvalidInputError(f"path: got {os.fspath(path)!r}, expected that of a file, not of a folder")
     return target
+
+
+def _modules_of(model: Any, contents: Contents) -> SentenceModules | None:
+    """What the model's folder says of sentence embeddings; None for random weights and live models."""
+    if isinstance(model, Model):
+        place = model.files()
+    elif isinstance(model, (str, os.PathLike)) and not contents.source.is_random:
+        place = open_place(model, label=f"model {contents.source.name}")
+    else:
+        place = None
+    return None if place is None else read_modules(place)
 
 
 def _model(contents: Contents, options: ExportOptions) -> tuple[Any, int]:
