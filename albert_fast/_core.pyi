@@ -366,6 +366,7 @@ class EncoderTraining:
         *,
         seed: int = 0,
         chunk: int = 1,
+        products: Sequence[str] | None = None,
         dx: Any,
         gradients: Sequence[Any],
         num_threads: int | None = None,

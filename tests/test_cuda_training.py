@@ -13,11 +13,12 @@ from conftest import CudaDevice
 from test_cuda_ops import poisoned, put
 from tolerance import GRADIENT, assert_within_pytorch
 from torch import Tensor
-from torch_encoder import random_parameters, torch_encoder
+from torch_encoder import random_parameters
 
 from albert_fast._core import EncoderTraining
 from albert_fast.errors import ConfigError
 from albert_fast.training import LAYER_PARAMETERS, EncoderSpec
+from albert_fast.training.plain import plain_encoder
 
 HIDDEN, INTERMEDIATE, HEADS = 64, 136, 2
 LENGTHS = (17, 0, 33)
@@ -61,7 +62,7 @@ def ours(engine: EncoderTraining, dtype: str, x: Tensor, dy: Tensor, parameters:
 def theirs(x: Tensor, dy: Tensor, parameters: list[Tensor]) -> list[np.ndarray[Any, Any]]:
     """Torch's, sequence by sequence, in the tensors' dtype."""
     leaves = [x, *parameters]
-    parts = [torch_encoder(part[None], None, parameters, SPEC)[0] for part in x.split([n for n in LENGTHS if n])]
+    parts = [plain_encoder(part[None], None, parameters, SPEC)[0] for part in x.split([n for n in LENGTHS if n])]
     y = torch.cat(parts)
     return [t.detach().double().numpy() for t in (y, *torch.autograd.grad((y * dy).sum(), leaves))]
 

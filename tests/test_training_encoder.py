@@ -3,20 +3,24 @@ error, for every policy; with the same bits on any number of threads."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Sequence
 from itertools import product
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from tolerance import GRADIENT, assert_within_pytorch
 from torch import Tensor
-from torch_encoder import random_parameters, torch_encoder
+from torch_encoder import random_parameters
 
+from albert_fast import _core
 from albert_fast.errors import ConfigError, InvalidInputError
 from albert_fast.training import LAYER_PARAMETERS, EncoderSpec, TrainingPolicy, run_encoder
 from albert_fast.training.encoder import AlbertEncoderFunction
 from albert_fast.training.engine import Rows, engine_of, resolve_policy
+from albert_fast.training.plain import plain_encoder
 
 POLICIES = [TrainingPolicy(keep, defer) for keep in ("all", "inputs", 2, 5) for defer in (0, 1 << 30)]
 LAYERS = {"one set": (0,) * 3, "two groups": (0, 0, 1, 1, 1), "inner groups": (0, 1, 0, 1)}
@@ -70,10 +74,10 @@ def test_float32_is_as_exact_as_torch(policy: TrainingPolicy, layers: tuple[int,
         inputs = [x, *parameters]
         mine.append(gradients(run_encoder(x, mask, parameters, spec, policy), inputs, weight))
         pytorch.append(
-            gradients(torch_encoder(x[[0, 1, 3]], mask[[0, 1, 3]], parameters, spec), inputs, weight[[0, 1, 3]])
+            gradients(plain_encoder(x[[0, 1, 3]], mask[[0, 1, 3]], parameters, spec), inputs, weight[[0, 1, 3]])
         )
         wide = [t.detach().double().requires_grad_() for t in inputs]
-        reference = torch_encoder(wide[0][[0, 1, 3]], mask[[0, 1, 3]], wide[1:], spec)
+        reference = plain_encoder(wide[0][[0, 1, 3]], mask[[0, 1, 3]], wide[1:], spec)
         exact.append(gradients(reference, wide, weight[[0, 1, 3]].double()))
     for i, name in enumerate(("hidden_states", *LAYER_PARAMETERS * (max(layers) + 1))):
         if name == "attention.key.bias":  # softmax does not see it: its gradient is zero but for rounding
@@ -136,7 +140,7 @@ def test_a_parameter_changed_in_place_is_seen_by_the_next_call() -> None:
     with torch.no_grad():
         parameters[10].mul_(1.5)
     after = run_encoder(x, None, parameters, spec)
-    torch.testing.assert_close(after, torch_encoder(x, None, parameters, spec), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(after, plain_encoder(x, None, parameters, spec), rtol=1e-4, atol=1e-5)
     assert not torch.allclose(before, after, atol=1e-3)
 
 
@@ -231,11 +235,27 @@ def test_dropout_is_seeded_and_differentiated() -> None:
 
 
 @pytest.mark.parametrize("frozen", [False, True])
-def test_differentiating_twice_is_refused(frozen: bool) -> None:
-    """Also where something else has a gradient: a penalty on gradients must not vanish silently."""
-    parameters = [p.requires_grad_(not frozen) for p in random_parameters(32, 64, 1)]
+def test_gradients_of_gradients(frozen: bool) -> None:
+    """A penalty on gradients has the gradients of plain torch, in whatever else there is too."""
+    parameters = [p.double().detach().requires_grad_(not frozen) for p in random_parameters(32, 64, 1)]
+    x = torch.randn(2, 5, 32, dtype=torch.float64, requires_grad=True)
+    mask = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]])
+    spec = spec_of((0, 0))
+    found = []
+    for function in (run_encoder, plain_encoder):
+        y = function(x, mask, parameters, spec)
+        [first] = torch.autograd.grad((y**3).sum(), x, create_graph=True)
+        wanted = [x] if frozen else [x, *parameters]
+        found.append(torch.autograd.grad(y.sum() + first.square().sum(), wanted))
+    for actual, expected in zip(*found, strict=True):
+        torch.testing.assert_close(actual, expected, rtol=1e-8, atol=1e-9)
+
+
+def test_gradients_of_gradients_with_dropout_are_refused() -> None:
+    """Only the kernels know what was dropped; a penalty on gradients must not vanish silently."""
+    parameters = random_parameters(32, 64, 1)
     x = torch.randn(1, 5, 32, requires_grad=True)
-    y = run_encoder(x, None, parameters, spec_of((0,)))
+    y = run_encoder(x, None, parameters, dataclasses.replace(spec_of((0,)), hidden_dropout_prob=0.1))
     [first] = torch.autograd.grad(y.sum(), x, create_graph=True)
     with pytest.raises(InvalidInputError, match="differentiate a second time, expected create_graph=False"):
         (y.sum() + first.square().sum()).backward()
@@ -315,3 +335,40 @@ def test_the_function_alone() -> None:
     y, saved = AlbertEncoderFunction.apply(x, None, 0, spec_of((0, 0)), TrainingPolicy("all"), *parameters)
     assert torch.equal(y, run_encoder(x, None, parameters, spec_of((0, 0))))
     assert not saved.requires_grad
+
+
+@pytest.mark.parametrize("part", ["attention.key", "attention.dense", "ffn", "ffn_output", "LayerNorm", None])
+@pytest.mark.parametrize("keep", ["all", "inputs"])
+def test_frozen_parameters_cost_no_product(part: str | None, keep: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Gradients of what is left are the same bits, and of the products only those that are needed run."""
+    spec, policy = spec_of((0, 1, 0)), TrainingPolicy(keep)
+    parameters = random_parameters(32, 64, 2)
+    x, weight = torch.randn(2, 5, 32, requires_grad=True), torch.randn(2, 5, 32)
+    expected = gradients(run_encoder(x, None, parameters, spec, policy), [x, *parameters], weight)
+    asked = []
+    plain = _core.EncoderTraining.backward
+
+    def backward(*args: Any, **options: Any) -> None:
+        asked.append(options["products"])
+        plain(*args, **options)
+
+    monkeypatch.setattr(_core.EncoderTraining, "backward", backward)
+    names = LAYER_PARAMETERS * 2
+    for name, parameter in zip(names, parameters, strict=True):
+        parameter.requires_grad_(part is not None and part in name)
+    left = [x, *(parameter for parameter in parameters if parameter.requires_grad)]
+    found = gradients(run_encoder(x, None, parameters, spec, policy), left, weight)
+    same = [expected[0], *(g for g, p in zip(expected[1:], parameters, strict=True) if p.requires_grad)]
+    assert all(map(torch.equal, found, same))
+    wanted = {"attention.key": ["projections"], "attention.dense": ["dense"], "ffn_output": ["ffn_output"]}
+    assert asked == [wanted.get(str(part), ["ffn", "ffn_output"] if part == "ffn" else [])]
+
+
+def test_a_product_that_is_none() -> None:
+    parameters, empty = random_parameters(32, 64, 1), np.zeros((0, 32), np.float32)
+    arrays = [p.detach().numpy() for p in parameters]
+    rest = {"dx": empty, "gradients": [np.zeros(engine_of(spec_of((0,)), parameters, 0).gradient_size, np.float32)]}
+    with pytest.raises(InvalidInputError, match="products: got 'query', expected 'projections', 'dense'"):
+        engine_of(spec_of((0,)), parameters, 0).backward(
+            empty, np.zeros(1, np.int32), arrays, np.zeros(0, np.float32), products=["query"], **rest
+        )

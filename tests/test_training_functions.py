@@ -133,3 +133,22 @@ def test_bad_arguments() -> None:
         embed(torch.full_like(ids[0], 99), *ids[1:], *tables, EPS)
     with pytest.raises(InvalidInputError, match="got shapes"):
         embed(ids[0][:1], *ids[1:], *tables, EPS)
+
+
+@pytest.mark.parametrize("name", ["embed", "masked_lm_loss"])
+def test_gradients_of_gradients(name: str) -> None:
+    ids, tensors = embed_inputs(0, 16, torch.float64)
+    if name == "embed":
+        ours, theirs = lambda *t: embed(*ids, *t, EPS).sin().sum(), lambda *t: torch_embed(ids, *t).sin().sum()
+    else:
+        labels = torch.tensor([3, -100, 0, 49])
+        tensors = [torch.randn(4, 16), torch.randn(50, 16), torch.randn(50)]
+        tensors = [tensor.double().requires_grad_() for tensor in tensors]
+        ours = lambda *t: masked_lm_loss(t[0], labels, *t[1:])  # noqa: E731
+        theirs = lambda x, weight, bias: F.cross_entropy(F.linear(x, weight, bias), labels)  # noqa: E731
+    found = []
+    for function in (ours, theirs):
+        first = torch.autograd.grad(function(*tensors), tensors, create_graph=True)
+        found.append(torch.autograd.grad(sum(gradient.square().sum() for gradient in first), tensors))
+    for actual, expected in zip(*found, strict=True):
+        torch.testing.assert_close(actual, expected, rtol=1e-9, atol=1e-12)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -12,7 +13,7 @@ from torch.nn import functional as F
 
 from albert_fast.errors import InvalidInputError
 from albert_fast.training.engine import array, compute_dtype, how
-from albert_fast.training.once import Once
+from albert_fast.training.once import Once, differentiable, graph_wanted
 from albert_fast.training.op_tables import ops_for
 
 
@@ -42,13 +43,16 @@ class EmbedFunction(torch.autograd.Function):
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
         """Keeps ids and tables: rows are added up again."""
-        *tensors, _, ctx.eps = inputs
+        *tensors, ctx.eps = inputs
         ctx.save_for_backward(*tensors)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         """Gradients of the three tables, gamma and beta; rows that do not occur get zeros."""
         ids, *tensors = ctx.saved_tensors
+        if graph_wanted():
+            plain = partial(_plain, [row.to(grad.device, torch.int64) for row in ids], ctx.eps)
+            return None, *differentiable(plain, grad, tensors), None
         gradients = Once.apply(partial(_gradients, ctx.eps), grad, ids, *tensors)  # type: ignore[no-untyped-call]
         return None, *gradients, None
 
@@ -73,6 +77,13 @@ def _gradients(eps: float, grad: Tensor, ids: Tensor, *tensors: Tensor) -> tuple
     return (*gradients, *(part.to(gamma.dtype) for part in dnorm))
 
 
+def _plain(ids: Sequence[Tensor], eps: float, *tensors: Tensor) -> Tensor:
+    """LayerNorm of the sum of rows of three tables, in torch's own operators."""
+    tables, gamma, beta = tensors[:3], tensors[3], tensors[4]
+    rows = [F.embedding(row, table) for row, table in zip(ids, tables, strict=True)]
+    return F.layer_norm(rows[0] + rows[2] + rows[1], gamma.shape, gamma, beta, eps)
+
+
 def embed(
     input_ids: Tensor,
     position_ids: Tensor,
@@ -94,8 +105,7 @@ def embed(
         shapes = [list(ids.shape) for ids in (input_ids, position_ids, token_type_ids)]
         raise InvalidInputError(f"input_ids, position_ids, token_type_ids: got shapes {shapes}, expected one")
     if torch.compiler.is_compiling():  # torch's own are good enough beside a compiled graph
-        rows = F.embedding(input_ids, word) + F.embedding(token_type_ids, token_type)
-        return F.layer_norm(rows + F.embedding(position_ids, position), gamma.shape, gamma, beta, eps)
+        return _plain((input_ids, position_ids, token_type_ids), eps, word, position, token_type, gamma, beta)
     ids = torch.stack([part.reshape(-1) for part in (input_ids, position_ids, token_type_ids)])
     dtype = compute_dtype(word)
     tables = [table.to(dtype) for table in (word, position, token_type, gamma, beta)]

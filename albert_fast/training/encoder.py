@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch import Tensor
@@ -18,8 +18,24 @@ from albert_fast.training.engine import (
     how,
     resolve_policy,
 )
-from albert_fast.training.once import Once
+from albert_fast.training.once import Once, differentiable, graph_wanted
+from albert_fast.training.plain import plain_encoder
 from albert_fast.training.spec import LAYER_PARAMETERS, EncoderSpec, TrainingPolicy
+
+
+_PRODUCTS: Final = {
+    "projections": ("attention.query", "attention.key", "attention.value"),
+    "dense": ("attention.dense",),
+    "ffn": ("ffn",),
+    "ffn_output": ("ffn_output",),
+}
+"""The modules whose weight and bias get their gradients from one product; those of LayerNorms need none."""
+
+
+def _products(needed: Sequence[bool]) -> list[str]:
+    """The products of which any parameter, of any set, needs its gradient."""
+    modules = {LAYER_PARAMETERS[i % len(LAYER_PARAMETERS)].rpartition(".")[0] for i, n in enumerate(needed) if n}
+    return [product for product, parts in _PRODUCTS.items() if modules & set(parts)]
 
 
 def forward_pass(
@@ -48,8 +64,12 @@ def backward_pass(
     spec: EncoderSpec,
     policy: TrainingPolicy,
     seed: int,
+    products: Sequence[str] | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """The gradients of hidden_states, [B, S, H], and of the parameters, a flat buffer for each set: [sets, n]."""
+    """The gradients of hidden_states, [B, S, H], and of the parameters, a flat buffer for each set: [sets, n].
+
+    ``products``: of which weights, by the names of ``_PRODUCTS``; the buffer has nothing where others would be.
+    """
     engine = engine_of(spec, parameters, policy.keep_every)
     dy = rows.take(grad)
     dx = torch.empty_like(dy)
@@ -64,6 +84,7 @@ def backward_pass(
         room,
         seed=seed,
         chunk=chunk,
+        products=products,
         dx=array(dx),
         gradients=[array(gradient) for gradient in gradients],
         **how(dy),
@@ -94,7 +115,8 @@ class AlbertEncoderFunction(torch.autograd.Function):
     after the last layer, [B, S, H], zeros at padding, and a tensor without a gradient that holds what the backward pass
     needs. ``run_encoder`` is the same for callers who need not care about dtypes, seeds and the second result.
 
-    Cannot be differentiated twice, and has no rule for ``torch.vmap``.
+    A backward pass that is itself recorded (``create_graph=True``) is computed in torch's own operators, unless there
+    is dropout, whose draws only the kernels know. Has no rule for ``torch.vmap``.
     """
 
     @staticmethod
@@ -128,18 +150,28 @@ class AlbertEncoderFunction(torch.autograd.Function):
         grad = grads[0]
         if grad is None:
             return (None,) * (5 + len(parameters))
+        if graph_wanted() and not ctx.spec.has_dropout:
+
+            def plain(hidden_states: Tensor, *parameters: Tensor) -> Tensor:
+                return plain_encoder(hidden_states, attention_mask, parameters, ctx.spec)
+
+            dx, *gradients = differentiable(plain, grad, (hidden_states, *parameters))
+            return (dx, None, None, None, None, *gradients)
 
         def compute(
             grad: Tensor, hidden_states: Tensor, attention_mask: Tensor | None, saved: Tensor, *parameters: Tensor
         ) -> tuple[Tensor, Tensor]:
             rows = Rows(grad, attention_mask)
             policy = resolve_policy(ctx.policy, ctx.spec, parameters, rows.cu_seqlens)
-            return backward_pass(rows, grad, parameters, saved, ctx.spec, policy, ctx.seed)
+            return backward_pass(rows, grad, parameters, saved, ctx.spec, policy, ctx.seed, _products(needed))
 
+        needed = ctx.needs_input_grad[5:]
         tensors = (grad, hidden_states, attention_mask, saved, *parameters)
         dx, flat = Once.apply(compute, *tensors)  # type: ignore[no-untyped-call]
         offsets = engine_of(ctx.spec, parameters, keep_every=0).gradient_offsets
-        return (dx, None, None, None, None, *split_gradients(flat, parameters, offsets))
+        gradients = split_gradients(flat, parameters, offsets)
+        wanted = (gradient if need else None for gradient, need in zip(gradients, needed, strict=True))
+        return (dx, None, None, None, None, *wanted)
 
     @staticmethod
     def vmap(*_: Any) -> Any:

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from albert_fast import _core
-from albert_fast.errors import InvalidInputError
+from albert_fast import _core, cuda
+from albert_fast.errors import AlbertFastError, InvalidInputError
 from albert_fast.training.spec import LAYER_PARAMETERS, EncoderSpec, TrainingPolicy
 
 _FFN_WEIGHT = LAYER_PARAMETERS.index("ffn.weight")
@@ -87,6 +87,27 @@ def engine_of(spec: EncoderSpec, parameters: Sequence[Tensor], keep_every: int) 
         raise InvalidInputError(f"parameters[{_FFN_WEIGHT}]: got shape {list(ffn.shape)}, expected [I, H]")
     intermediate_size, hidden_size = map(int, ffn.shape)  # plain numbers, also where a compiler traces shapes
     return _engine(spec, hidden_size, intermediate_size, keep_every, name_of(ffn.dtype), ffn.device.type)
+
+
+@functools.lru_cache(maxsize=64)
+def complaint_of_sizes(
+    spec: EncoderSpec, hidden_size: int, intermediate_size: int, dtype: str, device: str
+) -> str | None:
+    """Why no engine takes layers of these sizes, dtype and device; None if one does."""
+    if found := complaint_of_device(device):
+        return found
+    try:
+        _engine(spec, hidden_size, intermediate_size, 1, dtype, device)
+    except (AlbertFastError, ValueError) as error:
+        return str(error)
+    return None
+
+
+def complaint_of_device(device: str) -> str | None:
+    """Why no kernels of ours run on a device of this type; None if they do."""
+    if device not in ("cpu", "cuda"):
+        return f"there are no kernels for the device {device}"
+    return cuda.why_not() if device == "cuda" else None
 
 
 def resolve_policy(

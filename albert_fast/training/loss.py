@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Final
 
 import torch
@@ -10,7 +11,7 @@ from torch.nn import functional as F
 
 from albert_fast.errors import InvalidInputError
 from albert_fast.training.engine import array, compute_dtype, how
-from albert_fast.training.once import Once
+from albert_fast.training.once import Once, differentiable, graph_wanted
 from albert_fast.training.op_tables import ops_for
 
 _ROWS: Final = 256
@@ -58,8 +59,8 @@ class MaskedLmLossFunction(torch.autograd.Function):
         _, dhidden, dweight, dbias = output
         ctx.mark_non_differentiable(dhidden, dweight, dbias)
         ctx.set_materialize_grads(False)
-        hidden, _, weight, bias, _ = inputs
-        ctx.save_for_backward(hidden, weight, bias, dhidden, dweight, dbias)
+        hidden, labels, weight, bias, _ = inputs
+        ctx.save_for_backward(labels, hidden, weight, bias, dhidden, dweight, dbias)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
@@ -67,13 +68,23 @@ class MaskedLmLossFunction(torch.autograd.Function):
         grad = grads[0]
         if grad is None:
             return None, None, None, None, None
-        hidden, weight, bias = Once.apply(_scaled, grad, *ctx.saved_tensors)  # type: ignore[no-untyped-call]
+        labels, *tensors = ctx.saved_tensors
+        if graph_wanted():
+            plain = partial(_plain, labels.to(grad.device, torch.int64))
+            hidden, weight, bias = differentiable(plain, grad, tensors[:3])
+            return hidden, None, weight, bias, None
+        hidden, weight, bias = Once.apply(_scaled, grad, *tensors)  # type: ignore[no-untyped-call]
         return hidden, None, weight, bias, None
 
 
 def _scaled(grad: Tensor, *tensors: Tensor) -> tuple[Tensor, ...]:
     """The inputs' gradients, in their dtypes, times the loss's."""
     return tuple((grad * made).to(given.dtype) for given, made in zip(tensors[:3], tensors[3:], strict=True))
+
+
+def _plain(labels: Tensor, hidden: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """The same in torch's own operators."""
+    return F.cross_entropy(F.linear(hidden, weight, bias), labels)
 
 
 def masked_lm_loss(hidden: Tensor, labels: Tensor, decoder_weight: Tensor, decoder_bias: Tensor) -> Tensor:
@@ -89,7 +100,7 @@ def masked_lm_loss(hidden: Tensor, labels: Tensor, decoder_weight: Tensor, decod
             f"labels: got shapes {list(hidden.shape)} of hidden and {list(labels.shape)}, expected [n, E] and [n]"
         )
     if torch.compiler.is_compiling():
-        return F.cross_entropy(F.linear(hidden, decoder_weight, decoder_bias), labels)
+        return _plain(labels, hidden, decoder_weight, decoder_bias)
     host = labels.detach().to("cpu")
     bad = host[(host != -100) & ((host < 0) | (host >= len(decoder_weight)))]
     if len(bad):

@@ -1,8 +1,8 @@
-"""Gradients that are made by kernels, and so have no gradients of their own."""
+"""Gradients that are made by kernels, and so have no gradients of their own; and those of plain torch, which have."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -31,4 +31,20 @@ class Once(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Any:
         """Raises ``InvalidInputError``."""
-        raise InvalidInputError("backward: got gradients to differentiate a second time, expected create_graph=False")
+        raise InvalidInputError(
+            "backward: got gradients to differentiate a second time, expected create_graph=False; with dropout of 0"
+            " they can be"
+        )
+
+
+def graph_wanted() -> bool:
+    """Whether a backward pass is recorded (``create_graph=True``); ``torch.func`` always records, for nothing."""
+    return torch.is_grad_enabled() and not torch._C._functorch.get_interpreter_stack()
+
+
+def differentiable(plain: Callable[..., Tensor], grad: Tensor, tensors: Sequence[Tensor]) -> tuple[Tensor | None, ...]:
+    """The gradients of ``plain(*tensors)``, computed again in torch's own operators, as part of the graph."""
+    wanted = [tensor for tensor in tensors if tensor.requires_grad]
+    with torch.enable_grad():
+        found = iter(torch.autograd.grad(plain(*tensors), wanted, grad, create_graph=True, allow_unused=True))
+    return tuple(next(found) if tensor.requires_grad else None for tensor in tensors)

@@ -45,6 +45,8 @@ class EncoderSpec:
     attention_probs_dropout_prob: float = 0.0
     json: str = field(init=False, repr=False, compare=False)
     """All of it as one string, which is what a torch operator takes."""
+    has_dropout: bool = field(init=False, repr=False, compare=False)
+    """Whether a call draws random numbers. A field, like the other: a compiler reads those of a constant."""
 
     def __post_init__(self) -> None:
         if self.hidden_act not in ACTIVATIONS:
@@ -55,11 +57,7 @@ class EncoderSpec:
 
         fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.init}
         object.__setattr__(self, "json", json.dumps(fields))
-
-    @property
-    def has_dropout(self) -> bool:
-        """Whether a call draws random numbers."""
-        return self.hidden_dropout_prob > 0 or self.attention_probs_dropout_prob > 0
+        object.__setattr__(self, "has_dropout", self.hidden_dropout_prob > 0 or self.attention_probs_dropout_prob > 0)
 
     @classmethod
     def from_json(cls, text: str) -> EncoderSpec:

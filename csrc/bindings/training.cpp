@@ -5,6 +5,7 @@
 
 #include <memory>
 #include <optional>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -82,14 +83,36 @@ void forward(PyTraining& self, const py::object& x, const py::array& cu_seqlens,
   self.release(std::move(workspace));
 }
 
+/// The bits of WeightProduct by name; all of them for None.
+uint32_t products_of(const std::optional<std::vector<std::string>>& names) {
+  if (!names) return kAllProducts;
+  uint32_t products = 0;
+  for (const std::string& name : *names) {
+    if (name == "ffn_output") {
+      products |= kFfnOutputProduct;
+    } else if (name == "ffn") {
+      products |= kFfnProduct;
+    } else if (name == "dense") {
+      products |= kDenseProduct;
+    } else if (name == "projections") {
+      products |= kProjectionsProduct;
+    } else {
+      throw InvalidInputError("products: got '" + name + "', expected 'projections', 'dense', 'ffn' or 'ffn_output'");
+    }
+  }
+  return products;
+}
+
 void backward(PyTraining& self, const py::object& dy, const py::array& cu_seqlens,
               const std::vector<py::object>& parameters, const py::object& saved, uint64_t seed, int64_t chunk,
-              const py::object& dx, const std::vector<py::object>& gradients, Threads threads, uintptr_t stream) {
+              const std::optional<std::vector<std::string>>& products, const py::object& dx,
+              const std::vector<py::object>& gradients, Threads threads, uintptr_t stream) {
   const How how{threads, stream};
   Arguments arguments(self.ops, how);
   const Matrix from = arguments.matrix("dy", dy, -1, self.hidden_size());
   const Matrix to = arguments.output("dx", dx, from.rows, from.cols);
-  const TrainingCall call = checked_call(self, arguments, cu_seqlens, parameters, saved, from.rows, seed);
+  TrainingCall call = checked_call(self, arguments, cu_seqlens, parameters, saved, from.rows, seed);
+  call.products = products_of(products);
   if (gradients.size() != call.parameters.size()) {
     throw InvalidInputError("gradients: got " + std::to_string(gradients.size()) + " arrays, expected " +
                             std::to_string(call.parameters.size()) + ", one for each set of parameters");
@@ -161,8 +184,10 @@ void register_training(py::module_& m) {
            py::arg("out"), py::arg("saved"), py::arg("seed") = 0, threads, stream,
            "x [T, H] through all layers into `out` [T, H].")
       .def("backward", &backward, py::arg("dy"), py::arg("cu_seqlens"), py::arg("parameters"), py::arg("saved"),
-           py::kw_only(), py::arg("seed") = 0, py::arg("chunk") = 1, py::arg("dx"), py::arg("gradients"), threads,
-           stream, "dx [T, H] from dy [T, H], and every parameter's gradient into one flat array for each set.");
+           py::kw_only(), py::arg("seed") = 0, py::arg("chunk") = 1, py::arg("products") = none, py::arg("dx"),
+           py::arg("gradients"), threads, stream,
+           "dx [T, H] from dy [T, H], and every parameter's gradient into one flat array for each set; with `products`,"
+           " names of products, only the weights' and biases' of those, and what is not wanted is not written.");
 }
 
 }  // namespace albert_fast::bindings

@@ -246,10 +246,12 @@ void LayerTraining::backward(const LayerParameters& parameters, const Sequences&
 }
 
 void LayerTraining::weight_gradients(const Tape& tape, const GradientTape& gradients, int64_t tape_first,
-                                     int64_t gradients_first, int64_t count, int64_t tokens, char* gradient, Into into,
-                                     Scratch scratch, Stream stream) const {
+                                     int64_t gradients_first, int64_t count, int64_t tokens, uint32_t products,
+                                     char* gradient, Into into, Scratch scratch, Stream stream) const {
   const GradientLayout layout = gradient_layout();
-  const auto product = [&](const Matrix& dy, const Matrix& x, int64_t x_first, LayerTensor weight, LayerTensor bias) {
+  const auto product = [&](WeightProduct which, const Matrix& dy, const Matrix& x, int64_t x_first, LayerTensor weight,
+                           LayerTensor bias) {
+    if ((products & which) == 0) return;
     const auto slots = [&](const Matrix& tall, int64_t first) {
       Matrix rows = slot(tall, first, tokens, ops_.dtype);
       rows.rows = count * tokens;
@@ -261,10 +263,11 @@ void LayerTraining::weight_gradients(const Tape& tape, const GradientTape& gradi
     ops_.linear_weight_grad({rows, slots(x, x_first), dweight, gradient + layout.offset(bias) * element, into, scratch},
                             stream);
   };
-  product(gradients.doutput_sums, gradients.activated, gradients_first, kFfnOutputWeight, kFfnOutputBias);
-  product(gradients.dffn, tape.attended, tape_first, kFfnWeight, kFfnBias);
-  product(gradients.ddense, tape.context, tape_first, kDenseWeight, kDenseBias);
-  product(gradients.dqkv, tape.x, tape_first, kQueryWeight, kQueryBias);
+  product(kFfnOutputProduct, gradients.doutput_sums, gradients.activated, gradients_first, kFfnOutputWeight,
+          kFfnOutputBias);
+  product(kFfnProduct, gradients.dffn, tape.attended, tape_first, kFfnWeight, kFfnBias);
+  product(kDenseProduct, gradients.ddense, tape.context, tape_first, kDenseWeight, kDenseBias);
+  product(kProjectionsProduct, gradients.dqkv, tape.x, tape_first, kQueryWeight, kQueryBias);
 }
 
 }  // namespace albert_fast

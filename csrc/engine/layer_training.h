@@ -55,6 +55,16 @@ struct GradientTape {
   Matrix dqkv;          // [slots T, 3 H]
 };
 
+/// The products that a layer's weight gradients are, each of a weight (of three for the projections) and its bias: a
+/// bit for each that is wanted. An adapter or a frozen encoder needs few of them or none.
+enum WeightProduct : uint32_t {
+  kFfnOutputProduct = 1,
+  kFfnProduct = 2,
+  kDenseProduct = 4,
+  kProjectionsProduct = 8,
+  kAllProducts = 15,
+};
+
 /// Memory of one layer at a time.
 struct LayerWorkspace {
   Matrix wide;             // [T, I]
@@ -100,9 +110,11 @@ class LayerTraining {
                 const GradientTape& gradients, ConstMatrix dy, Matrix dx, uint64_t seed, uint32_t place, char* norms,
                 Into into, const LayerWorkspace& workspace, Stream stream) const;
 
-  /// The gradients of all weights and biases over slots [first, last) of both tapes, one product each.
+  /// The gradients of weights and biases over slots [first, last) of both tapes: the wanted `products`, bits of
+  /// WeightProduct. What is not wanted is not written.
   void weight_gradients(const Tape& tape, const GradientTape& gradients, int64_t tape_first, int64_t gradients_first,
-                        int64_t count, int64_t tokens, char* gradient, Into into, Scratch scratch, Stream stream) const;
+                        int64_t count, int64_t tokens, uint32_t products, char* gradient, Into into, Scratch scratch,
+                        Stream stream) const;
 
   GradientLayout gradient_layout() const { return {shape_.hidden_size, shape_.intermediate_size}; }
 

@@ -274,7 +274,7 @@ void EncoderTraining::add_weight_gradients(const TrainingCall& call, Backward& s
     const int32_t set = layers_[begin];
     for (end = begin + 1; end < last && layers_[end] == set;) ++end;
     layer_.weight_gradients(state.tape, state.gradients, keep_.all() ? begin : begin - first, begin - first,
-                            end - begin, call.num_tokens(), static_cast<char*>(gradients[set]),
+                            end - begin, call.num_tokens(), call.products, static_cast<char*>(gradients[set]),
                             take_turn(state.weights_started, set), state.layer.scratch, stream);
   }
 }

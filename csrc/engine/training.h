@@ -35,8 +35,9 @@ struct KeepPolicy {
 struct TrainingCall {
   std::vector<int32_t> cu_seqlens;          // [B + 1], host
   std::vector<LayerParameters> parameters;  // one for each parameter set
-  uint64_t seed;                            // of dropout; the same forwards and backwards
-  void* saved;                              // saved_bytes(T)
+  uint64_t seed = 0;                        // of dropout; the same forwards and backwards
+  void* saved = nullptr;                    // saved_bytes(T)
+  uint32_t products = kAllProducts;         // WeightProducts that are wanted of the backward pass
 
   int64_t num_tokens() const { return cu_seqlens.back(); }
 };
