@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -33,6 +34,8 @@ CLASSES = (
     "AlbertForMultipleChoice",
 )
 B, S, CHOICES = 5, 19, 3
+NAME = "AlbertForSequenceClassification"
+"""What tests take that need any class."""
 
 
 def ours(name: str) -> Any:
@@ -121,3 +124,38 @@ def gradients(model: nn.Module) -> dict[str, Tensor]:
     vectors = [name for name, gradient in found.items() if gradient.ndim == 1]
     joined = torch.cat([found.pop(name) for name in vectors])
     return found | {"gradients of " + ", ".join(vectors): joined}
+
+
+def layer_of(model: Any) -> Any:
+    """The one layer of a model with a head."""
+    return model.albert.encoder.albert_layer_groups[0].albert_layers[0]
+
+
+def assert_same_results(theirs: Any, mine: Any, name: str = NAME) -> None:
+    """Outputs, losses and gradients of two models."""
+    inputs = batch(name)
+    expected, actual = results(theirs, inputs), results(mine, inputs)
+    assert actual.keys() == expected.keys()
+    for key, value in actual.items():
+        torch.testing.assert_close(value, expected[key], atol=2e-5, rtol=1e-3, msg=key)
+
+
+def assert_same_logits(theirs: Any, mine: Any) -> None:
+    """Of two classifiers."""
+    inputs = batch(NAME)
+    torch.testing.assert_close(mine(**inputs).logits, theirs(**inputs).logits, atol=2e-5, rtol=1e-4)
+
+
+def count_engine_calls(monkeypatch: Any) -> list[str]:
+    """Who asks the engine, from now on."""
+    from albert_fast.nn import modules
+
+    calls: list[str] = []
+    plain = modules.run_encoder
+
+    def counted(*args: Any, **kwargs: Any) -> Any:
+        calls.append(type(sys._getframe(1).f_locals["self"]).__name__)
+        return plain(*args, **kwargs)
+
+    monkeypatch.setattr(modules, "run_encoder", counted)
+    return calls

@@ -149,7 +149,9 @@ def test_the_beam(models: tuple[BeamTwin, Any]) -> None:
 def saved_in(folder: Path, **change: Any) -> AlbertForBeamQuestionAnswering:
     """A random model, in files that the engine loads."""
     size = albert_fast.AlbertTokenizer.from_pretrained("random:tiny").vocab_size
-    model = AlbertForBeamQuestionAnswering({**BASE, "vocab_size": size, "layer_norm_eps": 1e-3, **change})
+    model = AlbertForBeamQuestionAnswering(
+        transformers.AlbertConfig(**{**BASE, "vocab_size": size, "layer_norm_eps": 1e-3, **change})
+    )
     randomise(model, seed=4)
     model.save_pretrained(folder)
     shutil.copy(VOCABULARY, folder / "spiece.model")
@@ -209,7 +211,7 @@ def test_arguments_that_cannot_be_are_refused(models: tuple[BeamTwin, Any]) -> N
         with pytest.raises(
             InvalidInputError, match=rf"config.start_n_top: got {count!r}, expected an integer of at least 1"
         ):
-            AlbertForBeamQuestionAnswering({**BASE, "start_n_top": count})
+            AlbertForBeamQuestionAnswering(transformers.AlbertConfig(**BASE, start_n_top=count))
 
 
 def test_checkpoints_that_do_not_fit_are_refused(tmp_path: Path) -> None:

@@ -1,10 +1,11 @@
-"""Models of albert_fast.nn as torch modules: copies, types, memory, dropout, optimizers; and inputs they refuse."""
+"""Models of albert_fast.nn as torch modules: copies, types, memory, dropout, optimizers, habits of scripts."""
 
 from __future__ import annotations
 
 import copy
 import io
 import pickle
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,8 +13,9 @@ import torch
 from nn_models import BASE, CLASSES, batch, ours, pair, results
 from torch import nn
 
-from albert_fast.errors import InvalidInputError
-from albert_fast.nn import AlbertConfig, AlbertForMaskedLM, AlbertForSequenceClassification, AlbertModel
+from albert_fast.errors import InvalidInputError, InvalidTypeError
+from albert_fast.nn import AlbertConfig, AlbertForSequenceClassification, AlbertModel, AlbertPreTrainedModel
+from albert_fast.nn.versions import RECORDS_BY_HOOKS
 from albert_fast.training import LAYER_PARAMETERS, TrainingPolicy
 
 torch.set_num_threads(1)
@@ -46,7 +48,7 @@ def through_torch(model: Any) -> Any:
 @pytest.mark.parametrize("copied", [copy.deepcopy, through_pickle, through_torch], ids=lambda f: f.__name__)
 @pytest.mark.parametrize("name", CLASSES)
 def test_copies(name: str, copied: Any) -> None:
-    _, mine = pair(name, num_hidden_groups=2, inner_group_num=2)
+    _, mine = pair(name, num_hidden_layers=4, num_hidden_groups=2, inner_group_num=2)
     assert_packed(mine)
     other = copied(mine)
     assert_packed(other)
@@ -140,13 +142,6 @@ def test_dropout_in_training_only(key: str) -> None:
     assert torch.equal(mine(**inputs).logits, plain)
 
 
-def test_dropout_that_differs_between_layers_is_refused() -> None:
-    _, mine = pair("AlbertModel", num_hidden_groups=2)
-    mine.encoder.albert_layer_groups[0].albert_layers[0].attention.output_dropout.p = 0.5
-    with pytest.raises(InvalidInputError, match=r"attention.output_dropout: got p = \[0.0, 0.5\]"):
-        mine(**batch("AlbertModel"))
-
-
 def test_policy() -> None:
     _, mine = pair("AlbertForMaskedLM")
     expected = results(mine, batch("AlbertForMaskedLM"))
@@ -167,19 +162,6 @@ def test_autocast() -> None:
     output.loss.backward()
     assert abs(output.loss - expected.loss) < 0.05
     assert (output.logits - expected.logits).abs().max() < 0.1
-
-
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore")  # those of Dynamo, about itself
-def test_compiled() -> None:
-    _, mine = pair("AlbertForMaskedLM")
-    inputs = batch("AlbertForMaskedLM")
-    expected = results(mine, inputs)
-    mine.zero_grad()
-    torch.compile(mine, backend="aot_eager")(**inputs).loss.backward()
-    for name, parameter in mine.named_parameters():
-        if parameter.ndim == 2:
-            torch.testing.assert_close(parameter.grad, expected[f"gradient of {name}"], atol=1e-5, rtol=1e-3, msg=name)
 
 
 @pytest.mark.parametrize("size", [300, 100, 211])
@@ -211,52 +193,50 @@ def test_tying_again() -> None:
     assert mine.get_output_embeddings().weight is mine.get_input_embeddings().weight
 
 
-def test_replaced_and_hooked_layers_are_refused() -> None:
-    class Adapter(nn.Linear):
-        pass
+def test_constructors_of_old_scripts(tmp_path: Path) -> None:
+    """``init_weights()`` was how they ended, before ``post_init()``."""
 
+    class Mine(AlbertPreTrainedModel):
+        def __init__(self, config: Any) -> None:
+            super().__init__(config)
+            self.albert = AlbertModel(config)
+            self.scores = nn.Linear(config.hidden_size, 3)
+            self.init_weights()
+
+        def forward(self, input_ids: torch.Tensor) -> torch.Tensor:
+            return self.scores(self.albert(input_ids)[1])
+
+    mine = Mine(AlbertConfig(**BASE))
+    ids = torch.randint(5, 211, (2, 7))
+    mine(ids).sum().backward()
+    assert_packed(mine)
+    mine.save_pretrained(tmp_path)
+    assert torch.equal(Mine.from_pretrained(tmp_path)(ids), mine.eval()(ids))
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")  # about the method's new name
+def test_gradient_checkpointing_is_accepted() -> None:
+    """The engine computes again in any case; where transformers' code runs, it is what was asked for."""
+    for change in ({}, {"hidden_act": "relu"}):
+        theirs, mine = pair("AlbertForSequenceClassification", **change)
+        inputs = batch("AlbertForSequenceClassification")
+        mine.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        expected = results(theirs, inputs)
+        for key, value in results(mine, inputs).items():
+            torch.testing.assert_close(value, expected[key], atol=1e-4, rtol=1e-3, msg=key)
+        mine.gradient_checkpointing_disable()
+        assert not mine.is_gradient_checkpointing
+
+
+def test_more_tokens_than_positions() -> None:
+    told = "got 41 tokens a row, expected at most 40" if RECORDS_BY_HOOKS else "must match the existing size"
+    with pytest.raises((InvalidInputError, RuntimeError), match=told):  # 4.57 stumbles over its token types first
+        AlbertForSequenceClassification(AlbertConfig(**BASE))(torch.ones(1, 41, dtype=torch.long))
+
+
+def test_a_policy_that_is_none() -> None:
     _, mine = pair("AlbertModel")
-    attention = mine.encoder.albert_layer_groups[0].albert_layers[0].attention
-    handle = attention.value.register_forward_hook(lambda *_: None)
-    with pytest.raises(InvalidInputError, match=r"attention.value: has hooks"):
-        mine(**batch("AlbertModel"))
-    handle.remove()
-    attention.query = Adapter(48, 48)
-    with pytest.raises(InvalidInputError, match=r"attention.query: got a Adapter, expected torch's Linear"):
-        mine(**batch("AlbertModel"))
-
-
-IDS = torch.ones(2, 4, dtype=torch.long)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({}, "input_ids and inputs_embeds: got neither"),
-        ({"input_ids": IDS, "inputs_embeds": torch.ones(2, 4, 24)}, "got both"),
-        (
-            {"input_ids": IDS, "attention_mask": torch.ones(2, 1, 4, 4)},
-            r"attention_mask: got \[2, 1, 4, 4\], expected \[",
-        ),
-        ({"input_ids": IDS, "attention_mask": torch.ones(2, 3)}, r"attention_mask: got \[2, 3\], expected \[2, 4\]"),
-        ({"input_ids": IDS, "output_attentions": True}, "output_attentions: got True"),
-        ({"input_ids": torch.ones(1, 41, dtype=torch.long)}, "got 41 tokens a row, expected at most 40"),
-    ],
-    ids=lambda value: value if isinstance(value, str) else "",
-)
-def test_refused_inputs(arguments: dict[str, Any], message: str) -> None:
-    with pytest.raises(InvalidInputError, match=message):
-        AlbertForSequenceClassification(AlbertConfig(**BASE))(**arguments)
-
-
-def test_other_refusals() -> None:
-    _, choices = pair("AlbertForMultipleChoice")
-    with pytest.raises(InvalidInputError, match=r"got \[2, 4\], expected \[batch, choices, length\]"):
-        choices(IDS)
-    _, regression = pair("AlbertForSequenceClassification", num_labels=1)
-    with pytest.raises(InvalidInputError, match=r"labels: got \[2, 3\], expected \[2, 1\]"):
-        regression(IDS, labels=torch.ones(2, 3))
-    with pytest.raises(InvalidInputError, match="num_labels: got 3, expected 2"):
-        ours("AlbertForQuestionAnswering")(AlbertConfig(**BASE, num_labels=3))
-    with pytest.raises(TypeError, match="head_mask"):
-        AlbertForMaskedLM(AlbertConfig(**BASE))(IDS, head_mask=None)
+    with pytest.raises(InvalidTypeError, match="training_policy: got float"):
+        mine.training_policy = 0.5
+    mine.training_policy = "all"
+    assert mine.encoder.policy == TrainingPolicy("all")

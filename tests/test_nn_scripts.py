@@ -1,4 +1,4 @@
-"""Whole scripts: written for transformers and run after one changed line, without transformers, and the example."""
+"""Whole scripts: written for transformers and run after one changed line, and the example."""
 
 from __future__ import annotations
 
@@ -125,15 +125,17 @@ def test_one_changed_line(name: str, tmp_path: Path) -> None:
         assert actual[0][-1] < actual[0][0]
 
 
-def test_transformers_is_not_needed(tmp_path: Path) -> None:
-    prepare(tmp_path)
-    script = f"""
-import sys, pathlib
-for absent in ("transformers", "huggingface_hub"):
-    sys.modules[absent] = None
-folder = pathlib.Path({str(tmp_path)!r})
-{changed(CLASSIFIER)}
-assert len(losses) == 9
+def test_without_transformers_the_extra_is_named() -> None:
+    script = """
+import sys
+sys.modules["transformers"] = None
+import albert_fast
+try:
+    import albert_fast.nn
+except albert_fast.errors.MissingDependencyError as error:
+    assert "pip install 'albert_fast[nn]'" in str(error), error
+else:
+    raise SystemExit("imported")
 """
     subprocess.run([sys.executable, "-W", "error", "-c", script], check=True, cwd=ROOT, timeout=300)
 

@@ -11,15 +11,20 @@ import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from albert_fast.config import AlbertConfig
-from albert_fast.nn import AlbertForSequenceClassification
+from albert_fast.config import AlbertConfig as Shape
+from albert_fast.nn import AlbertConfig, AlbertForSequenceClassification
 
 WORLD = 2
+MODES: list[dict[str, Any]] = [
+    {"find_unused_parameters": True},
+    {"static_graph": True},
+    {"static_graph": True, "bucket_cap_mb": 1},
+]
 
 
 def model() -> nn.Module:
     torch.manual_seed(0)
-    return AlbertForSequenceClassification(AlbertConfig.preset("tiny")).train()
+    return AlbertForSequenceClassification(AlbertConfig(**Shape.preset("tiny").to_dict())).train()
 
 
 def batch() -> tuple[torch.Tensor, torch.Tensor]:
@@ -50,7 +55,9 @@ def work(rank: int, port: int, folder: str) -> None:
     module = DistributedDataParallel(model(), bucket_cap_mb=1024, gradient_as_bucket_view=True)
     module.register_comm_hook(None, lambda _, bucket: reduce(bucket))
     ids, labels = batch()
-    made = gradients(module, ids[rank::WORLD], labels[rank::WORLD])
+    made = [gradients(module, ids[rank::WORLD], labels[rank::WORLD])]
+    for options in MODES:
+        made.append(gradients(DistributedDataParallel(model(), **options), ids[rank::WORLD], labels[rank::WORLD]))
     torch.save((made, buckets), Path(folder) / f"{rank}.pt")
     torch.distributed.destroy_process_group()
 
@@ -66,7 +73,8 @@ def test_two_processes_have_the_gradients_of_one(tmp_path: Path) -> None:
     second, _ = torch.load(tmp_path / "1.pt")
     assert len(buckets) == 1
     assert buckets[0] == sum(gradient.numel() for gradient in expected.values())
-    assert first.keys() == second.keys() == expected.keys()
-    for name, gradient in expected.items():
-        assert torch.equal(first[name], second[name]), name
-        torch.testing.assert_close(first[name], gradient, rtol=1e-5, atol=1e-7, msg=name)
+    for mode, one, other in zip([{}, *MODES], first, second, strict=True):
+        assert one.keys() == other.keys() == expected.keys()
+        for name, gradient in expected.items():
+            assert torch.equal(one[name], other[name]), f"{mode}: {name}"
+            torch.testing.assert_close(one[name], gradient, rtol=1e-5, atol=1e-7, msg=f"{mode}: {name}")

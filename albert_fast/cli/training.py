@@ -151,10 +151,13 @@ def _changes(steps: int | None) -> dict[str, int]:
 
 
 def _prepare(num_threads: int | None) -> None:
-    """Raises ``MissingDependencyError`` without torch."""
+    """Raises ``MissingDependencyError`` without torch or transformers."""
     try:
         import torch
+        from transformers.utils import logging
     except ImportError as error:
-        raise MissingDependencyError("training and evaluation need torch: pip install 'albert_fast[torch]'") from error
+        message = "training and evaluation need torch and transformers: pip install 'albert_fast[nn]'"
+        raise MissingDependencyError(message) from error
+    logging.disable_progress_bar()  # of every checkpoint's one file
     if num_threads is not None:
         torch.set_num_threads(check_threads(num_threads) or 1)

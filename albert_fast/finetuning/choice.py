@@ -6,6 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
 
 from albert_fast.finetuning.examples import ChoiceExample
 from albert_fast.finetuning.readers import read_race
@@ -32,6 +35,16 @@ class RaceTask(FinetuningTask[ChoiceExample]):
         """Too long a passage loses its tail."""
         rows = self._rows(examples)
         return [Feature(tuple(next(rows) for _ in example.choices), {"labels": example.answer}) for example in examples]
+
+    def loss(self, model: Any, batch: dict[str, Tensor]) -> Tensor:
+        """Of a softmax over the choices that a question has: rows that fill up those with fewer weigh nothing."""
+        labels, mask = batch["labels"], batch["attention_mask"]
+        inputs = {name: values for name, values in batch.items() if name != "labels"}
+        there = mask.bool().any(dim=-1)
+        inputs["attention_mask"] = torch.where(
+            there[..., None], mask, 1
+        )  # a row without a token is none for the engine
+        return F.cross_entropy(model(**inputs).logits.masked_fill(~there, -torch.inf), labels)
 
     def measure(self, model: Model, examples: Sequence[ChoiceExample]) -> Report:
         """The share whose likeliest choice is right."""

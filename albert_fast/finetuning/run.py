@@ -103,6 +103,8 @@ def finetune(
         changes |= {"id2label": dict(enumerate(names)), "label2id": label2id}
     torch.manual_seed(recipe.training.seed)  # of a new head
     network = kind.model_class.from_pretrained(model, dtype="float32", **changes)
+    for name, value in kind.settings.items():
+        setattr(network.config, name, value)
     objective = Objective(
         kind,
         kind.features(examples, label2id),

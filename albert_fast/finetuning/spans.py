@@ -75,6 +75,7 @@ class SquadTask(FinetuningTask[QuestionExample]):
     """
 
     model_class: ClassVar[type[AlbertPreTrainedModel]] = AlbertForQuestionAnswering
+    settings: ClassVar[Mapping[str, Any]] = {"span_loss_excludes_padding": True}
     best_by = "f1"
 
     def __init__(self, tokenizer: AlbertTokenizer, rules: TaskRules, label_names: Sequence[str] | None = None) -> None:
@@ -202,6 +203,7 @@ class BeamSquadTask(SquadTask):
     whether there is an answer; its logit is the odds of none."""
 
     model_class = AlbertForBeamQuestionAnswering
+    settings: ClassVar[Mapping[str, Any]] = {}
 
     def reader(self, model: Model) -> Callable[[Window, Array], Opinion]:
         """See ``SquadTask``."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar, cast
 
 import numpy as np
 import torch
@@ -64,6 +64,8 @@ class FinetuningTask(ABC, Generic[E]):
     """One kind of task, for one tokenizer."""
 
     model_class: ClassVar[type[AlbertPreTrainedModel]]
+    settings: ClassVar[Mapping[str, Any]] = {}
+    """What the model's configuration has to say for this task."""
     best_by: ClassVar[str]
 
     def __init__(self, tokenizer: AlbertTokenizer, rules: TaskRules, label_names: Sequence[str] | None = None) -> None:
@@ -95,6 +97,10 @@ class FinetuningTask(ABC, Generic[E]):
     def features(self, examples: Sequence[E], label2id: Mapping[str, int]) -> list[Feature]:
         """What is trained on. Raises ``InvalidInputError`` for a label that the model does not have."""
 
+    def loss(self, model: Any, batch: dict[str, Tensor]) -> Tensor:
+        """That of the model's head."""
+        return cast(Tensor, model(**batch).loss)
+
     @abstractmethod
     def measure(self, model: Model, examples: Sequence[E]) -> Report:
         """How good a model is at the task. It runs in the engine, in whatever dtype and on whatever device it is."""
@@ -122,8 +128,8 @@ class Objective(Generic[E]):
             epoch, index = epoch + 1, 0
 
     def losses(self, model: Any, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The loss of the model's head."""
-        return {"loss": model(**batch).loss}
+        """The task's loss."""
+        return {"loss": self.task.loss(model, batch)}
 
     def evaluate(self, model: Any) -> dict[str, float]:
         """The figures of each development set; with several, the set's name is before each figure's."""

@@ -1,21 +1,36 @@
-"""transformers' ALBERT classes for training, on albert_fast's kernels; torch is all they need.
+"""transformers' ALBERT classes on albert_fast's kernels.
 
     from albert_fast.nn import AlbertForSequenceClassification  # instead of: from transformers import ...
 
-Names, arguments, outputs, losses, parameters and files are transformers'; docs/training.md lists the differences.
+Each is a subclass of transformers' class of that name, whose encoder, embeddings and masked-LM loss our engine computes
+where nothing intercepts them; docs/training.md says what does.
 """
 
+from albert_fast.errors import MissingDependencyError
+
+try:
+    import torch as _torch  # noqa: F401
+    from transformers.models.albert import AlbertConfig
+except ImportError as error:
+    raise MissingDependencyError(
+        "albert_fast.nn needs torch and transformers: pip install 'albert_fast[nn]'"
+    ) from error
+
 from albert_fast.nn.beam import AlbertForBeamQuestionAnswering
-from albert_fast.nn.config import AlbertConfig
-from albert_fast.nn.model import AlbertModel
-from albert_fast.nn.pretrained import AlbertPreTrainedModel
-from albert_fast.nn.pretraining import AlbertForMaskedLM, AlbertForPreTraining
-from albert_fast.nn.tasks import (
+from albert_fast.nn.model import (
     AlbertForMultipleChoice,
-    AlbertForQuestionAnswering,
     AlbertForSequenceClassification,
     AlbertForTokenClassification,
+    AlbertModel,
+    AlbertPreTrainedModel,
+    why_not,
 )
+from albert_fast.nn.pretraining import AlbertForMaskedLM, AlbertForPreTraining
+from albert_fast.nn.spans import AlbertForQuestionAnswering
+from albert_fast.tokenizer import AlbertTokenizer
+
+AlbertTokenizerFast = AlbertTokenizer
+"""Scripts import a model and its tokenizer at once, by either name."""
 
 __all__ = [
     "AlbertConfig",
@@ -28,4 +43,7 @@ __all__ = [
     "AlbertForTokenClassification",
     "AlbertModel",
     "AlbertPreTrainedModel",
+    "AlbertTokenizer",
+    "AlbertTokenizerFast",
+    "why_not",
 ]

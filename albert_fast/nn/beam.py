@@ -6,30 +6,44 @@ that transformers gives them there.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from transformers.modeling_outputs import ModelOutput
+from transformers.models.albert import AlbertConfig
 
-from albert_fast.config import AlbertConfig as Shape
 from albert_fast.errors import InvalidInputError
-from albert_fast.nn.layers import linear
-from albert_fast.nn.losses import span_loss
-from albert_fast.nn.model import AlbertModel
-from albert_fast.nn.outputs import BeamQuestionAnsweringOutput
-from albert_fast.nn.pretrained import AlbertPreTrainedModel
+from albert_fast.nn.model import AlbertModel, AlbertPreTrainedModel
+from albert_fast.nn.spans import span_loss
 
 _CLASS_LOSS = 0.5
 """The share of the loss of the answer class: as much as that of a start or an end."""
 
 
+@dataclass
+class BeamQuestionAnsweringOutput(ModelOutput):
+    """loss []; start_top_log_probs and start_top_index [B, n]; end_top_log_probs and end_top_index [B, m * n],
+    the j-th end of the i-th start at j * n + i; cls_logits [B]; hidden_states; attentions."""
+
+    loss: Tensor | None = None
+    start_top_log_probs: Tensor | None = None
+    start_top_index: Tensor | None = None
+    end_top_log_probs: Tensor | None = None
+    end_top_index: Tensor | None = None
+    cls_logits: Tensor | None = None
+    hidden_states: tuple[Tensor, ...] | None = None
+    attentions: tuple[Tensor, ...] | None = None
+
+
 class _StartLogits(nn.Module):
     """[B, S, H] -> [B, S]."""
 
-    def __init__(self, shape: Shape) -> None:
+    def __init__(self, config: AlbertConfig) -> None:
         super().__init__()
-        self.dense = linear(shape.hidden_size, 1)
+        self.dense = nn.Linear(config.hidden_size, 1)
 
     def forward(self, hidden: Tensor) -> Tensor:
         """A linear layer on every token."""
@@ -39,11 +53,11 @@ class _StartLogits(nn.Module):
 class _EndLogits(nn.Module):
     """[..., S, H] and the hidden state of the start, [..., 1, H] -> [..., S]."""
 
-    def __init__(self, shape: Shape) -> None:
+    def __init__(self, config: AlbertConfig) -> None:
         super().__init__()
-        self.dense_0 = linear(2 * shape.hidden_size, shape.hidden_size)
-        self.LayerNorm = nn.LayerNorm(shape.hidden_size, eps=shape.layer_norm_eps)
-        self.dense_1 = linear(shape.hidden_size, 1)
+        self.dense_0 = nn.Linear(2 * config.hidden_size, config.hidden_size)
+        self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.dense_1 = nn.Linear(config.hidden_size, 1)
 
     def forward(self, hidden: Tensor, start: Tensor) -> Tensor:
         """dense_1(LayerNorm(tanh(dense_0([token, start]))))."""
@@ -54,10 +68,10 @@ class _EndLogits(nn.Module):
 class _AnswerClass(nn.Module):
     """The hidden states of the start and of [CLS], [B, H] each -> [B]; above 0 there is no answer."""
 
-    def __init__(self, shape: Shape) -> None:
+    def __init__(self, config: AlbertConfig) -> None:
         super().__init__()
-        self.dense_0 = linear(2 * shape.hidden_size, shape.hidden_size)
-        self.dense_1 = nn.utils.skip_init(nn.Linear, shape.hidden_size, 1, bias=False)  # type: ignore[no-untyped-call]
+        self.dense_0 = nn.Linear(2 * config.hidden_size, config.hidden_size)
+        self.dense_1 = nn.Linear(config.hidden_size, 1, bias=False)
 
     def forward(self, start: Tensor, cls: Tensor) -> Tensor:
         """dense_1(tanh(dense_0([start, cls])))."""
@@ -74,12 +88,11 @@ class AlbertForBeamQuestionAnswering(AlbertPreTrainedModel):
     def __init__(self, config: Any) -> None:
         super().__init__(config)
         self.start_n_top, self.end_n_top = self._count("start_n_top"), self._count("end_n_top")
-        shape = self.config.shape()
         self.albert = AlbertModel(self.config, add_pooling_layer=False)
-        self.start_logits = _StartLogits(shape)
-        self.end_logits = _EndLogits(shape)
-        self.answer_class = _AnswerClass(shape)
-        self._finish()
+        self.start_logits = _StartLogits(config)
+        self.end_logits = _EndLogits(config)
+        self.answer_class = _AnswerClass(config)
+        self.post_init()
 
     def forward(
         self,
@@ -94,9 +107,8 @@ class AlbertForBeamQuestionAnswering(AlbertPreTrainedModel):
         cls_index: Tensor | None = None,
         p_mask: Tensor | None = None,
         *,
-        output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
+        **kwargs: Any,
     ) -> Any:
         """As ``AlbertModel.forward``; positions [B] of the first and last token of the answer, of [CLS] (0) where there
         is none, S or more where it was cut off; ``is_impossible`` [B], 1 where there is none; ``cls_index`` [B], where
@@ -114,8 +126,15 @@ class AlbertForBeamQuestionAnswering(AlbertPreTrainedModel):
         Raises:
             InvalidInputError: an argument of another shape, or a ``cls_index`` outside 0..S-1.
         """
-        inputs = (input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds)
-        encoded = self._encode(inputs, output_attentions, output_hidden_states)
+        encoded = self.albert(
+            input_ids,
+            attention_mask=attention_mask,
+            token_type_ids=token_type_ids,
+            position_ids=position_ids,
+            inputs_embeds=inputs_embeds,
+            return_dict=True,
+            **kwargs,
+        )
         hidden = encoded.last_hidden_state
         masked = _masked(hidden, attention_mask, p_mask)
         cls = _states_at_cls(hidden, cls_index)
@@ -125,11 +144,16 @@ class AlbertForBeamQuestionAnswering(AlbertPreTrainedModel):
             found = {"loss": self._loss(hidden, cls, masked, starts, ends, is_impossible)}
         else:
             found = self._beam(hidden, cls, masked)
-        return self._output(BeamQuestionAnsweringOutput(**found, hidden_states=encoded.hidden_states), return_dict)
+        recorded: dict[str, Any] = {"hidden_states": encoded.hidden_states, "attentions": encoded.attentions}
+        output = BeamQuestionAnsweringOutput(**{**found, **recorded})
+        wanted = getattr(self.config, "return_dict", True) if return_dict is None else return_dict
+        return output if wanted else output.to_tuple()
 
     def _count(self, name: str) -> int:
         """A setting, which ``config.json`` then has."""
-        count: int = self.config.__dict__.setdefault(name, 5)
+        if not hasattr(self.config, name):
+            setattr(self.config, name, 5)
+        count: int = getattr(self.config, name)
         if isinstance(count, bool) or not isinstance(count, int) or count < 1:
             raise InvalidInputError(f"config.{name}: got {count!r}, expected an integer of at least 1")
         return count

@@ -1,93 +1,110 @@
-"""``AlbertModel``: embeddings, encoder and pooler."""
+"""The models that need nothing but the engine in their encoder."""
 
 from __future__ import annotations
 
-from typing import Any, cast
+import inspect
+from typing import Any
 
-import torch
-from torch import Tensor, nn
+import transformers
+from torch import nn
 
-from albert_fast.errors import InvalidInputError
-from albert_fast.nn.engine import check_mask
-from albert_fast.nn.layers import AlbertEmbeddings, AlbertTransformer, linear
-from albert_fast.nn.outputs import AlbertModelOutput
-from albert_fast.nn.pretrained import AlbertPreTrainedModel
+from albert_fast.errors import InvalidTypeError
+from albert_fast.nn import modules, versions
+from albert_fast.nn.adoption import OURS, adopt
+from albert_fast.nn.loading import resolved
+from albert_fast.training import EncoderSpec, TrainingPolicy
 
 
-class AlbertModel(AlbertPreTrainedModel):
-    """The encoder with its embeddings and, unless ``add_pooling_layer`` is false, the pooler.
+class AlbertPreTrainedModel(transformers.AlbertPreTrainedModel):
+    """Base of all models: transformers', with the engine in its modules and a policy for training.
 
-    Rows of hidden states are zeros where the mask is 0 (transformers computes something there). The pooler takes the
-    first attended token of a sequence, which is its first one unless it is padded on the left.
+    A class of your own makes its parts, ``self.albert = AlbertModel(config)`` among them, and calls ``post_init()``.
     """
 
-    def __init__(self, config: Any, add_pooling_layer: bool = True) -> None:
-        super().__init__(config)
-        shape = self.config.shape()
-        self.embeddings = AlbertEmbeddings(shape)
-        self.encoder = AlbertTransformer(shape)
-        self.pooler = linear(shape.hidden_size, shape.hidden_size) if add_pooling_layer else None
-        self.pooler_activation = nn.Tanh() if add_pooling_layer else None
-        self._finish()
+    supports_gradient_checkpointing = True
 
-    def set_input_embeddings(self, value: nn.Embedding) -> None:
-        """Replace the word embeddings; a model with a decoder needs ``tie_weights()`` after this."""
-        self.embeddings.word_embeddings = value
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        theirs = getattr(transformers, cls.__name__, None)
+        if cls.__module__.startswith(__package__) and theirs is not None:
+            OURS[theirs] = cls
 
-    def forward(
-        self,
-        input_ids: Tensor | None = None,
-        attention_mask: Tensor | None = None,
-        token_type_ids: Tensor | None = None,
-        position_ids: Tensor | None = None,
-        inputs_embeds: Tensor | None = None,
-        *,
-        output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
-        return_dict: bool | None = None,
-    ) -> Any:
-        """Hidden states of a batch.
+    def post_init(self) -> None:
+        """The end of every constructor."""
+        super().post_init()
+        adopt(self)
 
-        Args:
-            input_ids: integers [B, S]; or else ``inputs_embeds``.
-            attention_mask: [B, S], nonzero where there is a token; holes are fine.
-            token_type_ids, position_ids: integers [B, S] or [1, S].
-            inputs_embeds: [B, S, E], instead of the word embeddings of ``input_ids``.
-            output_attentions: must not be true: attention is never formed as a matrix.
-            output_hidden_states: also return the states after the mapping E -> H and after every layer.
-            return_dict: False for a plain tuple.
+    def init_weights(self) -> None:
+        """How constructors ended before there was ``post_init``: the same."""
+        if hasattr(self, "all_tied_weights_keys") or not versions.RECORDS_BY_HOOKS:
+            super().init_weights()
+        else:  # since 5 a model without post_init cannot be loaded or saved
+            self.post_init()
 
-        Returns:
-            ``last_hidden_state`` [B, S, H], ``pooler_output`` [B, H] if there is a pooler, and ``hidden_states`` if
-            they are asked for.
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: Any, *model_args: Any, **kwargs: Any) -> Any:
+        """As transformers has it. Also takes what ``albert_fast.load`` does beside a hub id and a folder: a bundled
+        model's name, ``random:NAME``, a file of weights with ``config.json`` beside it, or a live model."""
+        name, options, label = resolved(pretrained_model_name_or_path, kwargs)
+        found = super().from_pretrained(name, *model_args, **options)
+        model = found[0] if isinstance(found, tuple) else found
+        if name is None:
+            model.config.name_or_path = model.name_or_path = str(label)
+        adopt(model)  # packs: the loader has exchanged the parameters
+        return found
 
-        Raises:
-            InvalidInputError: an argument that cannot be honoured.
-        """
-        every = self._checked_outputs(output_attentions, output_hidden_states)
-        if (input_ids is None) == (inputs_embeds is None):
-            given = "neither" if input_ids is None else "both"
-            raise InvalidInputError(f"input_ids and inputs_embeds: got {given}, expected one of them")
-        embedded = self.embeddings(input_ids, token_type_ids, position_ids, inputs_embeds)
-        check_mask(attention_mask, *embedded.shape[:2])
-        states = self.encoder(embedded, attention_mask, every=every)
-        output = AlbertModelOutput(
-            last_hidden_state=states[-1],
-            pooler_output=self._pool(states[-1], attention_mask),
-            hidden_states=states if every else None,
-        )
-        return self._output(output, return_dict)
+    @property
+    def training_policy(self) -> TrainingPolicy:
+        """What is kept for the backward pass: time against memory. Assign another one to change it, or its ``keep``."""
+        return encoder_of(self).policy
 
-    def _checked_outputs(self, attentions: bool | None, hidden_states: bool | None) -> bool:
-        if self.config.output_attentions if attentions is None else attentions:
-            raise InvalidInputError("output_attentions: got True, expected False; no attention matrix is ever formed")
-        return bool(self.config.output_hidden_states if hidden_states is None else hidden_states)
+    @training_policy.setter
+    def training_policy(self, policy: TrainingPolicy | str | int) -> None:
+        if isinstance(policy, (str, int)):
+            policy = TrainingPolicy(policy)  # type: ignore[arg-type]  # it checks itself
+        if not isinstance(policy, TrainingPolicy):
+            raise InvalidTypeError(f"training_policy: got {type(policy).__name__}, expected a TrainingPolicy")
+        encoder_of(self).policy = policy
 
-    def _pool(self, hidden: Tensor, mask: Tensor | None) -> Tensor | None:
-        """[B, S, H] to [B, H]; a sequence that is all padding pools its row of zeros."""
-        if self.pooler is None:
-            return None
-        first = hidden[:, 0]
-        if mask is not None:
-            first = hidden[torch.arange(len(hidden), device=hidden.device), (mask != 0).byte().argmax(1)]
-        return torch.tanh(cast(Tensor, self.pooler(first)))
+
+def argument_names(model: type[nn.Module]) -> tuple[str, ...]:
+    """Of a model's ``forward``, in their order, which differs between versions of transformers."""
+    parameters = inspect.signature(model.forward).parameters.values()
+    return tuple(p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD and p.name != "self")
+
+
+def encoder_of(model: nn.Module) -> modules.AlbertTransformer:
+    """The encoder of a model of ours, also of one inside an adapter's wrapper."""
+    found = next((module for module in model.modules() if isinstance(module, modules.AlbertTransformer)), None)
+    if found is None:
+        raise InvalidTypeError(f"model: got {type(model).__name__}, expected a model of albert_fast.nn")
+    return found
+
+
+def why_not(model: nn.Module) -> str | None:
+    """Why the engine would not run a model's encoder or embeddings as they are now; None if it would.
+
+    Raises ``InvalidTypeError`` for anything without an encoder of ours in it.
+    """
+    encoder = encoder_of(model)
+    plan = encoder._plan(encoder.training)
+    found = [] if isinstance(plan, EncoderSpec) else [plan]
+    found += [part._complaint() for part in model.modules() if isinstance(part, modules.AlbertEmbeddings)]
+    return next((complaint for complaint in found if complaint is not None), None)
+
+
+class AlbertModel(AlbertPreTrainedModel, transformers.AlbertModel):
+    """The encoder with its embeddings and, unless ``add_pooling_layer`` is false, the pooler. Rows of hidden states are
+    zeros where the mask is 0; transformers computes something there."""
+
+
+class AlbertForSequenceClassification(AlbertPreTrainedModel, transformers.AlbertForSequenceClassification):
+    """A linear layer on the pooler: classification or regression of a text or a pair of texts."""
+
+
+class AlbertForTokenClassification(AlbertPreTrainedModel, transformers.AlbertForTokenClassification):
+    """A linear layer on every token."""
+
+
+class AlbertForMultipleChoice(AlbertPreTrainedModel, transformers.AlbertForMultipleChoice):
+    """A linear layer on the pooler of every choice."""

@@ -2,130 +2,120 @@
 
 With labels, a loss is computed from the labelled rows alone (about 15% of the tokens), and logits are computed when
 they are first read: a training step never holds [tokens, V] of them. ``return_dict=False`` gives a plain tuple, which
-cannot wait, so that it has all logits.
+cannot wait, so that transformers' own code makes it, as it does where something wants to see inside the head.
 """
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
+import torch
+import transformers
 from torch import Tensor, nn
 from torch.nn import functional as F
+from transformers.models.albert import modeling_albert
 
-from albert_fast.nn.layers import AlbertMLMHead, AlbertSOPHead
-from albert_fast.nn.model import AlbertModel
-from albert_fast.nn.outputs import AlbertForPreTrainingOutput, Lazy, LogitsOutput
-from albert_fast.nn.pretrained import AlbertPreTrainedModel
-
-
-def _logits(head: AlbertMLMHead, hidden: Tensor, *, later: bool) -> Tensor | Lazy:
-    if not later:
-        return head(hidden)  # type: ignore[no-any-return]
-    return Lazy(lambda: head(hidden), list(head.parameters()))
+from albert_fast.errors import InvalidInputError
+from albert_fast.nn.interception import call_complaint, code_complaint, module_complaint
+from albert_fast.nn.model import AlbertPreTrainedModel, argument_names
+from albert_fast.nn.outputs import Lazy, LazyForPreTrainingOutput, LazyMaskedLMOutput
+from albert_fast.nn.weights import tensor_complaint
+from albert_fast.training import masked_lm_loss
 
 
 class _WithMLMHead(AlbertPreTrainedModel):
-    """What both classes share: a decoder whose parameters are tied."""
+    """What both classes share: labels that may be taken out of a call, and the loss of the labelled rows."""
 
-    albert: AlbertModel
-    predictions: AlbertMLMHead
+    albert: Any
+    predictions: Any
+    _names: tuple[str, ...] = ()
+    """Of the arguments of ``forward``, in their order."""
 
-    def set_output_embeddings(self, new_embeddings: nn.Linear) -> None:
-        """Replace the decoder, and the bias of the head with its own."""
-        self.predictions.decoder = new_embeddings
-        self.predictions.bias = new_embeddings.bias
+    def _labelled(self, args: tuple[Any, ...], kwargs: dict[str, Any], *labels: str) -> dict[str, Any] | None:
+        """The arguments of a call by name if it has all ``labels`` and the loss may be fused, else None."""
+        if torch.compiler.is_compiling() or not isinstance(self.predictions, modeling_albert.AlbertMLMHead):
+            return None
+        given = dict(zip(self._names, args, strict=False)) | kwargs
+        wanted = given.pop("return_dict", None)
+        as_dict = getattr(self.config, "return_dict", True) if wanted is None else wanted
+        if not as_dict or any(given.get(name) is None for name in labels) or _head_complaint(self.predictions):
+            return None
+        return given
+
+    def _loss(self, hidden: Tensor, labels: Tensor) -> Tensor:
+        """Mean cross entropy where ``labels`` [B, S] are not -100; only those rows of ``hidden`` [B, S, H] are used."""
+        if labels.shape != hidden.shape[:2]:
+            raise InvalidInputError(f"labels: got {list(labels.shape)}, expected {list(hidden.shape[:2])}")
+        head, where = self.predictions, (labels != -100).nonzero(as_tuple=True)
+        rows = head.LayerNorm(head.activation(head.dense(hidden[where]))).to(head.decoder.weight.dtype)
+        return masked_lm_loss(rows, labels[where], head.decoder.weight, head.decoder.bias)
+
+    def _logits(self, hidden: Tensor) -> Lazy:
+        return Lazy(lambda: self.predictions(hidden), list(self.predictions.parameters()))
 
 
-class AlbertForMaskedLM(_WithMLMHead):
+class AlbertForMaskedLM(_WithMLMHead, transformers.AlbertForMaskedLM):
     """ALBERT with a masked-language-model head.
 
     With ``labels``, the loss is made of the labelled rows only, and ``output.logits`` is computed when it is first
     read. Read it before ``optimizer.step()``: afterwards the head has other weights, and a warning says so.
     """
 
-    def __init__(self, config: Any) -> None:
-        super().__init__(config)
-        self.albert = AlbertModel(self.config, add_pooling_layer=False)
-        self.predictions = AlbertMLMHead(self.config.shape(), self.get_input_embeddings())
-        self._finish()
+    _names = argument_names(transformers.AlbertForMaskedLM)
 
-    def forward(
-        self,
-        input_ids: Tensor | None = None,
-        attention_mask: Tensor | None = None,
-        token_type_ids: Tensor | None = None,
-        position_ids: Tensor | None = None,
-        inputs_embeds: Tensor | None = None,
-        labels: Tensor | None = None,
-        *,
-        output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
-        return_dict: bool | None = None,
-    ) -> Any:
-        """As ``AlbertModel.forward``; ``labels`` [B, S] are ids, or -100 where there is nothing to predict.
-
-        Returns:
-            ``loss`` if there are labels, ``logits`` [B, S, V], and ``hidden_states`` if they are asked for.
-        """
-        inputs = (input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds)
-        encoded = self._encode(inputs, output_attentions, output_hidden_states)
-        hidden = encoded.last_hidden_state
-        output = LogitsOutput(
-            loss=None if labels is None else self.predictions.loss(hidden, labels),
-            logits=_logits(self.predictions, hidden, later=labels is not None),
+    @functools.wraps(transformers.AlbertForMaskedLM.forward)
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """As transformers has it."""
+        given = self._labelled(args, kwargs, "labels")
+        if given is None:
+            return super().forward(*args, **kwargs)
+        labels = given.pop("labels")
+        encoded = self.albert(**given, return_dict=True)
+        output = LazyMaskedLMOutput(
+            loss=self._loss(encoded[0], labels),
             hidden_states=encoded.hidden_states,
+            attentions=encoded.attentions,
         )
-        return self._output(output, return_dict)
+        output.defer("logits", self._logits(encoded[0]))
+        return output
 
 
-class AlbertForPreTraining(_WithMLMHead):
+class AlbertForPreTraining(_WithMLMHead, transformers.AlbertForPreTraining):
     """ALBERT with both heads it was pretrained with.
 
     With both kinds of labels, the loss is the sum of both losses, the first made of the labelled rows only, and
     ``output.prediction_logits`` is computed when it is first read, as in ``AlbertForMaskedLM``.
     """
 
-    def __init__(self, config: Any) -> None:
-        super().__init__(config)
-        shape = self.config.shape()
-        self.albert = AlbertModel(self.config)
-        self.predictions = AlbertMLMHead(shape, self.get_input_embeddings())
-        self.sop_classifier = AlbertSOPHead(shape, self.config.num_labels or 2)
-        self._finish()
+    _names = argument_names(transformers.AlbertForPreTraining)
 
-    def forward(
-        self,
-        input_ids: Tensor | None = None,
-        attention_mask: Tensor | None = None,
-        token_type_ids: Tensor | None = None,
-        position_ids: Tensor | None = None,
-        inputs_embeds: Tensor | None = None,
-        labels: Tensor | None = None,
-        sentence_order_label: Tensor | None = None,
-        *,
-        output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
-        return_dict: bool | None = None,
-    ) -> Any:
-        """As ``AlbertModel.forward``; ``labels`` [B, S] are ids, or -100 where there is nothing to predict;
-        ``sentence_order_label`` [B] is 0 where both segments are in order, 1 where they are swapped.
-
-        Returns:
-            ``loss`` if both are given (with one of them alone there is none, as in transformers),
-            ``prediction_logits`` [B, S, V], ``sop_logits`` [B, 2], and ``hidden_states`` if they are asked for.
-        """
-        inputs = (input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds)
-        encoded = self._encode(inputs, output_attentions, output_hidden_states)
-        hidden = encoded.last_hidden_state
+    @functools.wraps(transformers.AlbertForPreTraining.forward)
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """As transformers has it."""
+        given = self._labelled(args, kwargs, "labels", "sentence_order_label")
+        if given is None:
+            return super().forward(*args, **kwargs)
+        labels, order = given.pop("labels"), given.pop("sentence_order_label")
+        encoded = self.albert(**given, return_dict=True)
         sop_logits = self.sop_classifier(encoded.pooler_output)
-        loss = None
-        if labels is not None and sentence_order_label is not None:
-            loss = self.predictions.loss(hidden, labels)
-            loss = loss + F.cross_entropy(sop_logits, sentence_order_label.reshape(-1))
-        output = AlbertForPreTrainingOutput(
-            loss=loss,
-            prediction_logits=_logits(self.predictions, hidden, later=loss is not None),
+        output = LazyForPreTrainingOutput(
+            loss=self._loss(encoded[0], labels) + F.cross_entropy(sop_logits.view(-1, 2), order.view(-1)),
             sop_logits=sop_logits,
             hidden_states=encoded.hidden_states,
+            attentions=encoded.attentions,
         )
-        return self._output(output, return_dict)
+        output.defer("prediction_logits", self._logits(encoded[0]))
+        return output
+
+
+def _head_complaint(head: nn.Module) -> str | None:
+    """What speaks against computing the loss without the logits."""
+    if found := call_complaint() or code_complaint(head):
+        return found
+    plain = {"decoder": nn.Linear, "dense": nn.Linear, "LayerNorm": nn.LayerNorm}
+    for name, kind in plain.items():
+        if type(head.get_submodule(name)) is not kind:
+            return f"{name} is a {type(head.get_submodule(name)).__name__}"
+    found = module_complaint(head, "predictions") or module_complaint(head.get_submodule("decoder"), "decoder")
+    return found or next((found for p in head.parameters() if (found := tensor_complaint(p))), None)

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from albert_fast.config import AlbertConfig as Shape
 from albert_fast.errors import ConfigError, InvalidInputError, ModelNotFoundError
 from albert_fast.nn import AlbertConfig, AlbertForPreTraining
 from albert_fast.pretraining.corpus import Corpus
@@ -125,10 +126,11 @@ def _model(recipe: PretrainingRecipe, tokenizer: AlbertTokenizer, init: PathLike
     if init is not None:
         model: AlbertForPreTraining = AlbertForPreTraining.from_pretrained(init, dtype="float32")
     else:
-        unknown = sorted(set(recipe.model) - set(AlbertConfig.__annotations__))
+        unknown = sorted(set(recipe.model) - {field.name for field in dataclasses.fields(Shape)})
         if unknown:
             raise ConfigError(f"[model] {unknown[0]}: unknown, expected a field of AlbertConfig")
-        model = AlbertForPreTraining(AlbertConfig(**{"vocab_size": tokenizer.vocab_size, **recipe.model}))
+        shape = Shape.from_dict({"vocab_size": tokenizer.vocab_size, **recipe.model})  # which checks it
+        model = AlbertForPreTraining(AlbertConfig(**shape.to_dict()))
     if model.config.vocab_size < tokenizer.vocab_size:
         raise ConfigError(
             f"[model] vocab_size: got {model.config.vocab_size}, expected at least {tokenizer.vocab_size}, the pieces"

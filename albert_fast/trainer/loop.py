@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from albert_fast.errors import CheckpointError, ConfigError, InvalidInputError, ModelNotFoundError, OutputError
+from albert_fast.nn.loading import stored_state
 from albert_fast.trainer.checkpoints import Checkpoints, unreadable, write_folder
 from albert_fast.trainer.logs import Log
 from albert_fast.trainer.prefetch import prefetch
@@ -203,10 +204,11 @@ class Trainer:
         except (KeyError, TypeError, ValueError) as error:
             raise unreadable(folder, f"progress.json is damaged: {error!r}") from error
         try:
-            state = type(self.model).from_pretrained(folder, dtype=self.model.dtype).state_dict()
+            lacks = self.model.load_state_dict(stored_state(folder), strict=False).missing_keys
         except (CheckpointError, ConfigError, ModelNotFoundError) as error:  # others are not the folder's fault
             raise unreadable(folder, error) from error
-        self.model.load_state_dict(state)
+        if absent := sorted({*lacks} & {name for name, _ in self.model.named_parameters()}):  # tied ones have two names
+            raise unreadable(folder, f"it lacks {absent[0]}")
 
     def _check_settings(self, settings: dict[str, Any]) -> None:
         """Settings as JSON; those of a run that is there must be the same."""
