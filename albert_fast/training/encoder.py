@@ -22,7 +22,6 @@ from albert_fast.training.once import Once, differentiable, graph_wanted
 from albert_fast.training.plain import plain_encoder
 from albert_fast.training.spec import LAYER_PARAMETERS, EncoderSpec, TrainingPolicy
 
-
 _PRODUCTS: Final = {
     "projections": ("attention.query", "attention.key", "attention.value"),
     "dense": ("attention.dense",),
