@@ -155,7 +155,7 @@ class AlbertEncoderFunction(torch.autograd.Function):
                 return plain_encoder(hidden_states, attention_mask, parameters, ctx.spec)
 
             dx, *gradients = differentiable(plain, grad, (hidden_states, *parameters))
-            return (dx, None, None, None, None, *gradients)
+            return dx, None, None, None, None, *gradients
 
         def compute(
             grad: Tensor, hidden_states: Tensor, attention_mask: Tensor | None, saved: Tensor, *parameters: Tensor
@@ -168,8 +168,8 @@ class AlbertEncoderFunction(torch.autograd.Function):
         tensors = (grad, hidden_states, attention_mask, saved, *parameters)
         dx, flat = Once.apply(compute, *tensors)  # type: ignore[no-untyped-call]
         offsets = engine_of(ctx.spec, parameters, keep_every=0).gradient_offsets
-        gradients = split_gradients(flat, parameters, offsets)
-        wanted = (gradient if need else None for gradient, need in zip(gradients, needed, strict=True))
+        made = split_gradients(flat, parameters, offsets)
+        wanted = (gradient if need else None for gradient, need in zip(made, needed, strict=True))
         return (dx, None, None, None, None, *wanted)
 
     @staticmethod
