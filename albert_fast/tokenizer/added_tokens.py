@@ -27,10 +27,14 @@ class AddedToken:
 
     @classmethod
     def of(cls, entry: Any, special: bool = False) -> AddedToken | None:
-        """From an entry of a JSON file, a string or an object with ``content``; None for anything else."""
+        """From a string, an entry of a JSON file with ``content``, or an ``AddedToken`` of the tokenizers library; None
+        for anything else."""
         if isinstance(entry, str) and entry:
             return cls(entry, special, normalized=not special)
-        if not isinstance(entry, Mapping) or not isinstance(entry.get("content"), str) or not entry["content"]:
+        if not isinstance(entry, Mapping):  # perhaps an AddedToken of the tokenizers library
+            names = ("content", "special", "normalized", "lstrip", "rstrip", "single_word")
+            entry = {name: getattr(entry, name) for name in names if hasattr(entry, name)}
+        if not isinstance(entry.get("content"), str) or not entry["content"]:
             return None
         flags = {name: bool(entry.get(name, False)) for name in ("lstrip", "rstrip", "single_word")}
         is_special = special or bool(entry.get("special", False))

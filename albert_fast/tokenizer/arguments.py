@@ -119,6 +119,22 @@ def as_choice(value: _Choice, where: str, choices: Sequence[_Choice]) -> _Choice
     return value
 
 
+def as_kind(return_tensors: Any) -> Literal["np", "pt", "tf"] | None:
+    """Resolve ``return_tensors``."""
+    kinds: tuple[Literal["np", "pt", "tf"] | None, ...] = (None, "np", "pt", "tf")
+    return as_choice(return_tensors, "return_tensors", kinds)
+
+
+def as_multiple(value: Any, padding: Padding, strategy: Strategy, limit: int) -> int | None:
+    """Resolve ``pad_to_multiple_of``; texts must not be cut to ``limit`` and then padded beyond it."""
+    multiple = None if value is None else as_integer(value, "pad_to_multiple_of", 1)
+    if multiple is not None and limit % multiple and padding != "do_not_pad" and strategy != "do_not_truncate":
+        raise InvalidInputError(
+            f"pad_to_multiple_of: got {multiple}, expected a divisor of {limit}, to which texts are cut (max_length)"
+        )
+    return multiple
+
+
 def as_strategy(truncation: Any, max_length: int | None, padding: Padding) -> Strategy:
     """Resolve ``truncation``; None means to truncate only if a ``max_length`` is given for nothing else."""
     if truncation is None:

@@ -1,10 +1,10 @@
-"""Model inputs from tokens: special tokens, token types, masks, spans and padding, column by column."""
+"""Model inputs from tokens: special tokens, token types, masks and spans, column by column."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from albert_fast.tokenizer.offsets import Span
 from albert_fast.tokenizer.truncation import Kept
@@ -12,15 +12,16 @@ from albert_fast.tokenizer.truncation import Kept
 # [CLS] and one or two [SEP].
 SPECIALS_SINGLE, SPECIALS_PAIR = 2, 3
 
-# What fills each column where a row is padded, input_ids apart (the pad id).
-_FILL: dict[str, object] = {
-    "token_type_ids": 0,
-    "attention_mask": 0,
-    "special_tokens_mask": 1,
-    "offset_mapping": (0, 0),
-    "sequence_ids": None,
-    "word_ids": None,
-}
+COLUMNS = (
+    "input_ids",
+    "token_type_ids",
+    "attention_mask",
+    "special_tokens_mask",
+    "offset_mapping",
+    "sequence_ids",
+    "word_ids",
+)
+"""One value for each token."""
 
 _T = TypeVar("_T")
 
@@ -66,6 +67,10 @@ class Frame:
             return [0] * (first + (second or 0) + self.count(pair=False))
         return [0] * (first + SPECIALS_SINGLE) + [1] * (second + SPECIALS_PAIR - SPECIALS_SINGLE)
 
+    def special_tokens_mask(self, first: int, second: int | None) -> list[int]:
+        """1 for the special tokens, 0 for those of texts of so many."""
+        return self._around([0] * first, None if second is None else [0] * second, 1, 1)
+
     def row(self, first: Tokens, second: Tokens | None, kept: Kept) -> dict[str, list[Any]]:
         """Return every column for the tokens that are kept."""
         part = slice(kept.first.start, kept.first.stop)
@@ -82,7 +87,7 @@ class Frame:
             "input_ids": self.ids(ids, second_ids),
             "token_type_ids": self.token_types(n, m),
             "attention_mask": [1] * (n + (m or 0) + self.count(m is not None)),
-            "special_tokens_mask": self._around([0] * n, None if m is None else [0] * m, 1, 1),
+            "special_tokens_mask": self.special_tokens_mask(n, m),
             "offset_mapping": self._around(spans, second_spans, (0, 0), (0, 0)),
             "sequence_ids": self._around(text_of, partner_of, None, None),
             "word_ids": self._around(words, second_words, None, None),
@@ -97,17 +102,8 @@ class Frame:
 
 def stack(rows: Iterable[dict[str, list[Any]]]) -> dict[str, list[list[Any]]]:
     """Turn rows of columns into columns of rows."""
-    columns: dict[str, list[list[Any]]] = {"input_ids": [], **{name: [] for name in _FILL}}
+    columns: dict[str, list[list[Any]]] = {name: [] for name in COLUMNS}
     for row in rows:
         for name, values in row.items():
             columns[name].append(values)
     return columns
-
-
-def pad(columns: dict[str, list[list[Any]]], length: int, pad_id: int, side: Literal["right", "left"]) -> None:
-    """Pad every row that is shorter than ``length``, in place."""
-    for name, rows in columns.items():
-        fill = [_FILL.get(name, pad_id)]
-        for i, row in enumerate(rows):
-            missing = fill * (length - len(row))
-            rows[i] = row + missing if side == "right" else missing + row

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol, runtime_checkable
 
+from albert_fast.tokenizer.added_tokens import AddedToken
 from albert_fast.tokenizer.assembly import Tokens
 
 
+@runtime_checkable
 class Backend(Protocol):
     """Text to tokens and back, without special tokens around them; immutable, shared by threads, pickled.
 
@@ -43,6 +46,11 @@ class Backend(Protocol):
 
     def decode(self, ids: list[int], skip_special_tokens: bool) -> str:
         """The text of ids."""
+
+    def with_tokens(self, tokens: Sequence[AddedToken], roles: Mapping[str, str]) -> Backend:
+        """The same with more tokens, which are found in a text before anything else, and tokens for some roles. One
+        that the vocabulary has keeps its id, others get the next.
+        """
 
     def files(self) -> dict[str, bytes]:
         """The files that make this backend again."""

@@ -44,22 +44,29 @@ _BERT_TOKENS: Final = {"pad": "[PAD]", "unk": "[UNK]", "cls": "[CLS]", "sep": "[
 _ALBERT_TOKENS: Final[dict[str, AddedToken]] = dict(zip(ROLES, ALBERT_TOKENS, strict=True))
 _OTHERS: Final = {"cls": "<s>", "sep": "</s>", "mask": "<mask>"}
 
+_HUB_OPTIONS: Final = ("revision", "cache_dir", "local_files_only")
+# Options of transformers' `from_pretrained` that are nothing to us, as long as they ask for nothing.
+_UNASKED: Final = ("token", "use_auth_token", "trust_remote_code", "force_download", "proxies", "subfolder")
+
 _log = logging.getLogger("albert_fast")
 
 
 def find_backend(
-    name_or_folder: str | os.PathLike[str], options: Mapping[str, Any], **hub: Any
-) -> tuple[Backend, int | None]:
-    """The tokenizer of a model, and the most tokens its files say it takes.
+    name_or_folder: str | os.PathLike[str], options: Mapping[str, Any]
+) -> tuple[Backend, TokenizerSettings]:
+    """The tokenizer of a model, and what the files beside it say.
 
-    ``options`` overrule what tokenizer_config.json says. Raises ModelNotFoundError, CheckpointError, ConfigError, and
-    InvalidTypeError for an option that no tokenizer has.
+    ``options`` are the hub's, and those that overrule what tokenizer_config.json says. Raises ModelNotFoundError,
+    CheckpointError, ConfigError, and InvalidTypeError for an option that no tokenizer has.
     """
     if not isinstance(name_or_folder, (str, os.PathLike)):
         raise InvalidTypeError(
             f"name_or_folder: got {type(name_or_folder).__name__}, expected a hub id, a folder, a path of a"
             f" {VOCABULARY_FILE} or 'random:...' as a string or path"
         )
+    hub = {name: options[name] for name in _HUB_OPTIONS if name in options}
+    unasked = {name for name in _UNASKED if not options.get(name)} | {"use_fast"}
+    options = {name: value for name, value in options.items() if name not in hub and name not in unasked}
     known = (*SENTENCEPIECE_OPTIONS, *BERT_OPTIONS)
     for option, value in options.items():
         if option not in known:
@@ -83,7 +90,7 @@ def find_backend(
         raise ConfigError(
             f"tokenizer {file}: tokenizer_class is {settings.kind}, not supported ({_ELSEWHERE[settings.kind]})"
         )
-    return _open(file, settings, {**settings.options, **options}), settings.model_max_length
+    return _open(file, settings, {**settings.options, **options}), settings
 
 
 def _choose(place: FolderPlace | HubPlace) -> Path:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from albert_fast.tokenizer.added_tokens import AddedToken
+from albert_fast.tokenizer.added_tokens import ALBERT_TOKENS, ROLES, AddedToken, place_tokens
 from albert_fast.tokenizer.assembly import Tokens
-from albert_fast.tokenizer.normalizer import Normalizer, Segment
+from albert_fast.tokenizer.normalizer import Normalizer, Segment, lower_each
 from albert_fast.tokenizer.offsets import Span, align, piece_spans
 from albert_fast.tokenizer.vocabulary import WORD_START, Vocabulary
 
@@ -157,27 +159,43 @@ class SentencePieceBackend:
                 after_special = False
         return (text + self.vocabulary.decode(run)).strip()
 
+    def with_tokens(self, tokens: Sequence[AddedToken], roles: Mapping[str, str]) -> SentencePieceBackend:
+        """See ``Backend``. A piece stays one, unless it is to be special: files list pieces among added tokens."""
+        if self.rules.do_lower_case:  # as the texts in which normalised ones are looked for
+            tokens = [t if t.special or not t.normalized else replace(t, content=lower_each(t.content)) for t in tokens]
+        pieces = self.vocabulary.ids
+        new = {token.content: token for token in tokens if token.special or token.content not in pieces}
+        rules = replace(
+            self.rules, added=(*(token for token in self.rules.added if token.content not in new), *new.values())
+        )
+        ids = place_tokens(((token, None) for token in new.values()), {**pieces, **self.added}, len(self.tokens()))
+        beyond = {content: i for content, i in ids.items() if content not in pieces}
+        return SentencePieceBackend(self.vocabulary, rules, {**self.special, **roles}, {**self.added, **beyond})
+
     def files(self) -> dict[str, bytes]:
         """See ``Backend``."""
         return {VOCABULARY_FILE: self.vocabulary.model}
 
     def settings(self) -> dict[str, Any]:
         """See ``Backend``."""
-        rules = self.rules
+        rules, roles = self.rules, self.special.values()
+        own = dict(zip(ROLES, (token.content for token in ALBERT_TOKENS), strict=True))
+        kept = [t for t in rules.added if t.content in self.added or (t.special and t.content not in roles)]
         return {
             "do_lower_case": rules.do_lower_case,
             "keep_accents": rules.keep_accents,
             "remove_space": rules.remove_space,
             "tokenizer_class": "AlbertTokenizer",
-            **added_settings(rules.added, self.added),
+            **{f"{role}_token": token for role, token in self.special.items() if token != own[role]},
+            **added_settings(kept, self._ids),
         }
 
     def _piece_id(self, content: str) -> int:
         return self.vocabulary.piece_to_id(content)
 
 
-def added_settings(tokens: tuple[AddedToken, ...], ids: dict[str, int]) -> dict[str, Any]:
-    """``added_tokens_decoder`` of the tokens that no vocabulary has; nothing if there are none."""
+def added_settings(tokens: Sequence[AddedToken], ids: dict[str, int]) -> dict[str, Any]:
+    """``added_tokens_decoder`` of tokens; nothing if there are none."""
     decoder = {
         str(ids[token.content]): {
             "content": token.content,
@@ -188,6 +206,5 @@ def added_settings(tokens: tuple[AddedToken, ...], ids: dict[str, int]) -> dict[
             "special": token.special,
         }
         for token in tokens
-        if token.content in ids
     }
     return {"added_tokens_decoder": decoder} if decoder else {}

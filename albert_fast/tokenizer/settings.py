@@ -10,6 +10,7 @@ from typing import Any, Final
 from albert_fast.errors import CheckpointError, ConfigError, ModelNotFoundError
 from albert_fast.sources.place import Place
 from albert_fast.tokenizer.added_tokens import ROLES, AddedToken, AddedTokens
+from albert_fast.tokenizer.truncation import SIDES, Side
 
 CONFIG_FILE: Final = "tokenizer_config.json"
 SPECIAL_FILE: Final = "special_tokens_map.json"
@@ -30,6 +31,8 @@ class TokenizerSettings:
     kind: str | None = None
     options: dict[str, bool] = field(default_factory=dict)
     model_max_length: int | None = None
+    padding_side: Side = "right"
+    truncation_side: Side = "right"
     special: dict[str, AddedToken] = field(default_factory=dict)
     added: AddedTokens = field(default_factory=AddedTokens)
 
@@ -53,6 +56,8 @@ def read_settings(place: Place) -> TokenizerSettings:
         kind.removesuffix("Fast") if isinstance(kind, str) else None,
         options,
         _limit(config.get("model_max_length"), path),
+        _side(config, "padding_side", path),
+        _side(config, "truncation_side", path),
         _special(config, special_map, named),
         named,
     )
@@ -97,6 +102,14 @@ def _limit(value: Any, path: str) -> int | None:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not value >= 1:
         raise ConfigError(f"{path}: model_max_length is {value!r}, expected a positive number")
     return int(value) if value < _NO_LIMIT else None
+
+
+def _side(config: dict[str, Any], name: str, path: str) -> Side:
+    value = config.get(name)
+    side: Side | None = "right" if value is None else next((side for side in SIDES if side == value), None)
+    if side is None:
+        raise ConfigError(f"{path}: {name} is {value!r}, expected 'left' or 'right'")
+    return side
 
 
 def read_bytes(path: Path) -> bytes:

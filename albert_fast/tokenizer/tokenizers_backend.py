@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from albert_fast.errors import CheckpointError
@@ -93,6 +93,12 @@ class TokenizersBackend:
         text: str = self._tokenizer.decode(ids, skip_special_tokens=skip_special_tokens)
         return text
 
+    def with_tokens(self, tokens: Sequence[AddedToken], roles: Mapping[str, str]) -> TokenizersBackend:
+        """See ``Backend``."""
+        tokenizer = _load(self._tokenizer.to_str(), self.name)
+        tokenizer.add_tokens([_library_token(token) for token in tokens])
+        return TokenizersBackend(tokenizer.to_str(), self.name, {**self.special, **roles}, (), self._settings)
+
     def files(self) -> dict[str, bytes]:
         """See ``Backend``: with a ``vocab.txt`` for readers that know no other form, if it is WordPiece."""
         files = {TOKENIZER_FILE: self._tokenizer.to_str(pretty=True).encode()}
@@ -106,16 +112,17 @@ class TokenizersBackend:
         return {"tokenizer_class": "PreTrainedTokenizerFast", **self._settings, **names}
 
     def _add(self, tokens: Iterable[AddedToken]) -> None:
-        from tokenizers import AddedToken as LibraryToken
-
         known = {token.content for token in self._tokenizer.get_added_tokens_decoder().values()}
         for token in tokens:
-            if token.content in known:
-                continue  # with the flags that the definition gives it
-            flags = {
-                name: getattr(token, name) for name in ("lstrip", "rstrip", "single_word", "normalized", "special")
-            }
-            self._tokenizer.add_tokens([LibraryToken(token.content, **flags)])
+            if token.content not in known:  # others have the flags that the definition gives them
+                self._tokenizer.add_tokens([_library_token(token)])
+
+
+def _library_token(token: AddedToken) -> tokenizers.AddedToken:
+    from tokenizers import AddedToken as LibraryToken
+
+    flags = {name: getattr(token, name) for name in ("lstrip", "rstrip", "single_word", "normalized", "special")}
+    return LibraryToken(token.content, **flags)
 
 
 def _load(definition: str, name: str) -> tokenizers.Tokenizer:

@@ -1,5 +1,5 @@
 """Which tokens of a text, or of a pair, are kept when it is longer than allowed; the tail of a text goes
-first.
+first, or with the side "left" its head.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from albert_fast.errors import InvalidInputError
 
 Strategy = Literal["longest_first", "only_first", "only_second", "do_not_truncate"]
 STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)
+Side = Literal["right", "left"]
+SIDES: tuple[Side, ...] = get_args(Side)
 
 
 class Kept(NamedTuple):
@@ -18,6 +20,11 @@ class Kept(NamedTuple):
 
     first: range
     second: range | None
+
+
+def kept_range(total: int, count: int, side: Side) -> range:
+    """The ``count`` tokens that are kept of ``total``, which lose those on ``side``."""
+    return range(count) if side == "right" else range(total - count, total)
 
 
 def kept_lengths(
@@ -54,9 +61,11 @@ def kept_lengths(
     return first - excess, second
 
 
-def windows(first: int, second: int | None, budget: int, strategy: Strategy, stride: int, where: str) -> Iterator[Kept]:
+def windows(
+    first: int, second: int | None, budget: int, strategy: Strategy, stride: int, where: str, side: Side = "right"
+) -> Iterator[Kept]:
     """Yield overlapping parts that together cover the text that is too long; each next one repeats
-    ``stride`` tokens.
+    ``stride`` tokens. With the side "left" they begin at its end.
     """
     if second is not None and strategy == "longest_first":
         raise InvalidInputError(
@@ -74,7 +83,8 @@ def windows(first: int, second: int | None, budget: int, strategy: Strategy, str
             f"stride: got {stride}, expected less than the {width} tokens max_length leaves for {where}"
         )
     for start in range(0, total - stride, width - stride):
-        part = range(start, min(start + width, total))
+        stop = min(start + width, total)
+        part = range(start, stop) if side == "right" else range(total - stop, total - start)
         if slide_second:
             yield Kept(range(first), part)
         else:
