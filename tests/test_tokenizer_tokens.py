@@ -240,6 +240,7 @@ def test_added_tokens_are_transformers(ours: Any, theirs: Any, tmp_path: Path) -
         ]
         results.append((counts, len(tokenizer), tokenizer.vocab_size, tokenizer.convert_tokens_to_ids("[E2]")))
     assert results[0] == results[1]
+    assert ours.tokenize("a [NEW] and newword") == ["▁a", "[new]", "▁and", "newword"]
     assert ours.additional_special_tokens == ["[E1]", "[E2]", "<x>"]
     assert ours.special_tokens_map["additional_special_tokens"] == ["[E1]", "[E2]", "<x>"]
     known = {i for token, i in ours.get_added_vocab().items() if i >= ours.vocab_size}

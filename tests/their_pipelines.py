@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 import transformers
-from our_tokenizer import OurTokenizer
 
 from albert_fast.tokenizer import AlbertTokenizer
 
@@ -24,7 +23,7 @@ def theirs(task: str, folder: str | os.PathLike[str], model: Any = None, **optio
     if model is None:
         model = getattr(transformers, CLASSES[task]).from_pretrained(folder).eval()
     if task not in _RULES:
-        tokenizer = OurTokenizer(os.fspath(folder))
+        tokenizer = AlbertTokenizer(folder, model_max_length=128)
         return transformers.pipeline(task, model=model, tokenizer=tokenizer, device="cpu", **options)
     ours, rule = AlbertTokenizer.from_pretrained(folder), _RULES[task]
     return lambda inputs, **_: [rule(model, ours, item) for item in inputs]
