@@ -33,6 +33,15 @@ def test_functional_call_and_its_gradients() -> None:
         torch.testing.assert_close(found[1][1][name], expected, atol=1e-5, rtol=1e-3, msg=name)
 
 
+def test_functional_gradients_of_gradients() -> None:
+    embedded, found = torch.randn(1, 4, 24), []
+    for model in pair("AlbertModel", attn_implementation="eager"):
+        value = lambda x, model=model: model(inputs_embeds=x).last_hidden_state[0, 0].square().sum()  # noqa: E731
+        penalty = lambda x, value=value: torch.func.grad(value)(x).square().sum()  # noqa: E731
+        found.append(torch.func.grad(penalty)(embedded))
+    torch.testing.assert_close(found[1], found[0], atol=1e-4, rtol=1e-3)
+
+
 def test_vmap_and_forward_mode() -> None:
     theirs, mine = pair("AlbertModel", attn_implementation="eager")
     embedded = torch.randn(3, 1, 7, 24)

@@ -85,10 +85,10 @@ def call_complaint() -> str | None:
         return "hooks on all modules are registered"
     if torch.autograd.forward_ad._current_level >= 0:
         return "derivatives are computed forwards"
-    for level in torch._C._functorch.get_interpreter_stack() or ():
-        if level.key() != torch._C._functorch.TransformType.Grad:
-            return f"torch.func's {level.key().name.lower()} is at work"
-    return None
+    levels = [level.key() for level in torch._C._functorch.get_interpreter_stack() or ()]
+    if other := [level for level in levels if level != torch._C._functorch.TransformType.Grad]:
+        return f"torch.func's {other[0].name.lower()} is at work"
+    return "torch.func takes gradients of gradients" if len(levels) > 1 else None
 
 
 def module_complaint(module: nn.Module, name: str) -> str | None:
