@@ -31,3 +31,14 @@ def check_integer(name: str, value: Any, low: int, high: int | None = None) -> i
 def check_threads(num_threads: Any) -> int | None:
     """A number of threads, or None for as many as there are processors. Raises as ``check_integer``."""
     return None if num_threads is None else check_integer("num_threads", num_threads, 1, MOST_THREADS)
+
+
+def check_left_out(**values: Any) -> None:
+    """Arguments of transformers' models that scripts pass without meaning anything: None and false are fine.
+
+    Raises ``InvalidInputError`` for another value.
+    """
+    for name, value in values.items():
+        if value is not None and value is not False:
+            expected = "it to be left out; albert_fast.nn.AlbertModel takes it"
+            raise InvalidInputError(f"{name}: got {type(value).__name__}, expected {expected}")

@@ -160,6 +160,8 @@ class RaggedBatch:
 def _array(name: str, value: Any) -> npt.NDArray[Any]:
     if getattr(value, "is_cuda", False):  # a tensor; the batch is planned on the host
         value = value.cpu()
+    if str(getattr(value, "dtype", "")) == "torch.bfloat16":  # which NumPy does not know; masks come in it
+        value = value.float()
     try:
         array = np.asarray(value)
     except (TypeError, ValueError, RuntimeError) as error:

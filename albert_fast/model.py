@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from albert_fast import _core
-from albert_fast.arguments import check_integer, check_threads
+from albert_fast.arguments import check_integer, check_left_out, check_threads
 from albert_fast.batching import RaggedBatch, rows_at
 from albert_fast.bundled import bundled_folder
 from albert_fast.checkpoint import fill, heads
@@ -248,8 +248,10 @@ class Model:
         token_type_ids: Any = None,
         position_ids: Any = None,
         *,
-        output_hidden_states: bool = False,
-        return_dict: bool = True,
+        inputs_embeds: None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = False,
+        return_dict: bool | None = True,
         num_threads: int | None = None,
     ) -> AlbertModelOutput | tuple[Any, ...]:
         """The encoder, with the arguments and results of transformers' ``AlbertModel``.
@@ -258,9 +260,9 @@ class Model:
             input_ids: integers [B, S], NumPy, torch (of any device) or nested lists.
             attention_mask: bool or 0/1 [B, S]; holes are fine.
             token_type_ids, position_ids: integers [B, S].
+            inputs_embeds, output_attentions: None and false; ``albert_fast.nn`` has more.
             output_hidden_states: also return the L + 1 hidden states; index 0 is after the E -> H mapping.
-            return_dict: False for a plain tuple.
-            num_threads: CPUs to use.
+            return_dict, num_threads: False for a plain tuple; CPUs to use.
 
         Returns:
             ``last_hidden_state`` [B, S, H], ``pooler_output`` [B, H] (None without a pooler) and, if asked for,
@@ -272,9 +274,10 @@ class Model:
         Raises:
             InvalidTypeError, InvalidInputError: naming the argument and what is wrong with it.
         """
+        check_left_out(inputs_embeds=inputs_embeds, output_attentions=output_attentions)
         batch = RaggedBatch.from_padded(input_ids, attention_mask, token_type_ids, position_ids, limits=self.config)
         to = destination_like(input_ids, self.device)
-        state, hidden = self._run(batch, output_hidden_states, to, num_threads)
+        state, hidden = self._run(batch, bool(output_hidden_states), to, num_threads)
         pooled = None
         if self.has_pooler:
             room = to.room(batch.num_sequences, self.config.hidden_size, self.features_dtype)
@@ -282,7 +285,7 @@ class Model:
         padded = tuple(to.pad(batch, rows) for rows in hidden)
         states = padded if output_hidden_states else None
         output = AlbertModelOutput(last_hidden_state=padded[-1], pooler_output=pooled, hidden_states=states)
-        return output if return_dict else tuple(output)
+        return tuple(output) if return_dict is False else output
 
     __call__ = forward
 
@@ -294,8 +297,10 @@ class Model:
         position_ids: Any = None,
         *,
         mlm_mask: Any = None,
-        output_hidden_states: bool = False,
-        return_dict: bool = True,
+        inputs_embeds: None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = False,
+        return_dict: bool | None = True,
         num_threads: int | None = None,
     ) -> AlbertForPreTrainingOutput | tuple[Any, ...]:
         """Both pretraining heads, with the arguments and results of transformers' ``AlbertForPreTraining``.
@@ -304,7 +309,7 @@ class Model:
             mlm_mask: bool [B, S]; logits are computed at these positions only. All positions by default, which for
                 30,000 pieces are 120 KB a token.
             input_ids, attention_mask, token_type_ids, position_ids: as in ``forward``.
-            output_hidden_states, return_dict, num_threads: as in ``forward``.
+            inputs_embeds, output_attentions, output_hidden_states, return_dict, num_threads: as in ``forward``.
 
         Returns:
             ``prediction_logits`` [B, S, V] (zeros where the attention mask is 0), or [selected, V] in row-major order
@@ -314,6 +319,7 @@ class Model:
             InvalidInputError: the checkpoint lacks one of the heads, or ``mlm_mask`` is not bool [B, S] or selects
                 a position that the attention mask leaves out.
         """
+        check_left_out(inputs_embeds=inputs_embeds, output_attentions=output_attentions)
         if not (self.has_mlm_head and self.has_sop_head and self.has_pooler):
             raise InvalidInputError(
                 f"forward_pretraining: {self.name} lacks the pooler, the MLM head or the SOP head"
@@ -322,7 +328,7 @@ class Model:
         batch = RaggedBatch.from_padded(input_ids, attention_mask, token_type_ids, position_ids, limits=self.config)
         rows = np.arange(batch.num_tokens) if mlm_mask is None else rows_at(batch, mlm_mask)
         to = destination_like(input_ids, self.device)
-        state, hidden = self._run(batch, output_hidden_states, to, num_threads)
+        state, hidden = self._run(batch, bool(output_hidden_states), to, num_threads)
         logits = state.mlm_logits(
             rows.astype(np.int32),
             out=to.room(len(rows), self.config.vocab_size, self.features_dtype),
@@ -334,7 +340,7 @@ class Model:
             sop_logits=to.finish(order),
             hidden_states=tuple(to.pad(batch, rows) for rows in hidden) if output_hidden_states else None,
         )
-        return output if return_dict else tuple(output)
+        return tuple(output) if return_dict is False else output
 
     def start(self, batch: RaggedBatch, *, num_threads: int | None = None, stream: int = 0) -> _core.EncoderState:
         """The batch embedded, before its first iteration: for going through the iterations one by one."""

@@ -116,6 +116,21 @@ def test_names_shapes_and_tuples(tiny: Model) -> None:
     np.testing.assert_array_equal(copied.pooler_output, output.pooler_output)
 
 
+def test_arguments_that_scripts_pass_without_a_value(tiny: Model) -> None:
+    ids = torch.arange(6).reshape(1, 6)
+    expected = tiny(ids).last_hidden_state
+    for mask in (torch.ones(1, 6, dtype=torch.bfloat16), torch.ones(1, 6, dtype=torch.float16), None):
+        output = tiny(
+            ids, mask, output_attentions=False, output_hidden_states=None, inputs_embeds=None, return_dict=None
+        )
+        assert torch.equal(output.last_hidden_state, expected)
+    assert tiny.forward_pretraining(ids, output_attentions=None, return_dict=None).sop_logits.shape == (1, 2)
+    for name, value in (("output_attentions", True), ("inputs_embeds", torch.ones(1, 6, 16))):
+        for function in (tiny.forward, tiny.forward_pretraining):
+            with pytest.raises(InvalidInputError, match=f"{name}: got .*, expected it to be left out"):
+                function(ids, **{name: value})
+
+
 def test_torch_in_torch_out_without_a_copy(tiny: Model) -> None:
     ids = torch.arange(6).reshape(1, 6)
     output = tiny(ids)
