@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 from albert_fast.errors import InvalidInputError, InvalidTypeError
@@ -26,6 +27,11 @@ def check_integer(name: str, value: Any, low: int, high: int | None = None) -> i
     if number < low or (high is not None and number > high):
         raise InvalidInputError(f"{name}: got {number}, expected {expected}")
     return number
+
+
+def without_unasked(options: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
+    """The options without those of ``names`` that ask for nothing, as None, False and empty ones do."""
+    return {name: value for name, value in options.items() if value or name not in names}
 
 
 def check_threads(num_threads: Any) -> int | None:

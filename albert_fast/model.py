@@ -42,7 +42,7 @@ def load(
     *,
     dtype: Any = "auto",
     device: Any = "auto",
-    tokenizer: AlbertTokenizer | None = None,
+    tokenizer: Any = None,
     revision: str | None = None,
     cache_dir: str | os.PathLike[str] | None = None,
     local_files_only: bool = False,
@@ -62,7 +62,8 @@ def load(
             ``torch.dtype`` stands for its name.
         device: ``"cpu"``, ``"cuda"`` (torch's current device, or the first), or ``"auto"``: CUDA if it is there and
             its kernels take the model. A ``torch.device`` stands for its name, -1 for the CPU, 0 for the GPU.
-        tokenizer: used instead of the one that belongs to the model.
+        tokenizer: used instead of the one that belongs to the model: an ``AlbertTokenizer``, a name or a folder, or one
+            of transformers.
         revision, cache_dir, local_files_only: as in huggingface_hub, for hub ids.
         mlm_bias: of a published MLM head: ``"decoder"``, as transformers 5, ``"predictions"``, or their ``"sum"``.
 
@@ -78,6 +79,10 @@ def load(
     """
     device, dtype = place_names(device, dtype)
     chosen, chosen_dtype = resolve_place(device, dtype)
+    if tokenizer is not None:
+        from albert_fast.tokenizer import as_tokenizer
+
+        tokenizer = as_tokenizer(tokenizer)
     hub = {"revision": revision, "cache_dir": cache_dir, "local_files_only": local_files_only}
     with open_source(model, **hub, mlm_bias=mlm_bias) as source:  # type: ignore[arg-type]
         if source.is_random:

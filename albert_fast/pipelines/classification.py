@@ -11,6 +11,7 @@ from albert_fast.errors import ConfigError, InvalidInputError
 from albert_fast.model import Model
 from albert_fast.pipelines.base import Array, Pipeline, Row, as_top_k
 from albert_fast.pipelines.heads import Head, Labels, sigmoid, softmax
+from albert_fast.tokenizer.arguments import check_text
 
 _FUNCTIONS: Final[dict[str, Callable[[Array], Array]]] = {
     "softmax": softmax,
@@ -48,7 +49,7 @@ class TextClassificationPipeline(Pipeline):
         inputs: list[Any],
         top_k: int | str | None = "",
         function_to_apply: str | None = None,
-        truncation: bool = False,
+        truncation: bool | str = False,
         max_length: int | None = None,
     ) -> list[Any]:
         """See the class."""
@@ -63,7 +64,7 @@ class TextClassificationPipeline(Pipeline):
         count = len(self.labels.names) if top_k is None else as_top_k(top_k)
         return [self._ranked(row)[:count] for row in scores]
 
-    def logits(self, inputs: list[Any], truncation: bool = False, max_length: int | None = None) -> Array:
+    def logits(self, inputs: list[Any], truncation: bool | str = False, max_length: int | None = None) -> Array:
         """[inputs, labels], before any function."""
         if not inputs:
             return np.empty((0, len(self.head.bias)))
@@ -86,11 +87,12 @@ class ZeroShotClassificationPipeline(TextClassificationPipeline):
     The model must be one for natural language inference, with a label that begins with "entail": each label, put into
     ``hypothesis_template`` ("This example is {}."), is a hypothesis, and its score is that of being entailed; over all
     labels, or with ``multi_label=True`` against contradiction for each: the label that begins with "contra", without
-    one the first or, if that is the entailment, the last. A text that is too long loses its tail.
+    one the first or, if that is the entailment, the last. A text that is too long loses its tail, with
+    ``truncation=False`` it is an error.
     """
 
     task = "zero-shot-classification"
-    options = frozenset({"candidate_labels", "hypothesis_template", "multi_label"})
+    options = frozenset({"candidate_labels", "hypothesis_template", "multi_label", "truncation"})
 
     def __init__(self, model: Model, **defaults: Any) -> None:
         super().__init__(model, **defaults)
@@ -102,11 +104,13 @@ class ZeroShotClassificationPipeline(TextClassificationPipeline):
         last = len(self.labels.names) - 1
         self.contradiction_id = named[0] if named else last if self.entailment_id == 0 else 0
 
-    def __call__(self, inputs: Any, candidate_labels: Any = None, **options: Any) -> Any:
-        """See the class."""
+    def __call__(
+        self, inputs: Any = None, candidate_labels: Any = None, *, sequences: Any = None, **options: Any
+    ) -> Any:
+        """See the class; ``sequences`` is what transformers calls ``inputs``."""
         if candidate_labels is not None:
             options["candidate_labels"] = candidate_labels
-        return Pipeline.__call__(self, inputs, **options)
+        return Pipeline.__call__(self, sequences if inputs is None else inputs, **options)
 
     def results(  # type: ignore[override]  # other options
         self,
@@ -114,6 +118,7 @@ class ZeroShotClassificationPipeline(TextClassificationPipeline):
         candidate_labels: str | Sequence[str] = (),
         hypothesis_template: str = "This example is {}.",
         multi_label: bool = False,
+        truncation: bool | str = "only_first",
     ) -> list[Any]:
         """See the class."""
         labels = _as_labels(candidate_labels)
@@ -122,13 +127,8 @@ class ZeroShotClassificationPipeline(TextClassificationPipeline):
         if hypothesis_template.format(labels[0]) == hypothesis_template:
             raise InvalidInputError(f"hypothesis_template: got {hypothesis_template!r}, expected one with {{}} in it")
         hypotheses = [hypothesis_template.format(label) for label in labels]
-        encoded = self.tokenizer(
-            [text for text in inputs for _ in hypotheses],
-            hypotheses * len(inputs),
-            truncation="only_first",
-            max_length=self.max_length,
-        )
-        rows = list(zip(encoded["input_ids"], encoded["token_type_ids"], strict=True))
+        pairs = [(check_text(text, f"inputs[{i}]"), label) for i, text in enumerate(inputs) for label in hypotheses]
+        rows = self.rows(pairs, truncation="only_first" if truncation is True else truncation)
         logits = self.head(self.pooled(rows)) if rows else np.empty((0, len(self.labels.names)))
         grouped = logits.reshape(len(inputs), len(labels), -1)
         results = []

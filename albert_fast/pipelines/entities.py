@@ -51,7 +51,7 @@ class Entity:
 
 def as_strategy(strategy: Any) -> str:
     """Raises ``InvalidInputError`` for a name that is none."""
-    name = str(strategy).lower()
+    name = str(getattr(strategy, "value", strategy)).lower()  # transformers has an enumeration of them
     if name not in STRATEGIES:
         raise InvalidInputError(f"aggregation_strategy: got {strategy!r}, expected one of {', '.join(STRATEGIES)}")
     return name

@@ -17,19 +17,24 @@ class FeatureExtractionPipeline(Pipeline):
     """
 
     task = "feature-extraction"
-    options = frozenset({"return_tensors", "truncation", "tokenize_kwargs"})
+    options = frozenset({"return_tensors", "truncation", "tokenize_kwargs", "padding"})
 
     def results(
         self,
         inputs: list[Any],
         return_tensors: str | bool | None = None,
-        truncation: bool | None = None,
+        truncation: bool | str | None = None,
         tokenize_kwargs: dict[str, Any] | None = None,
+        padding: bool | str | None = None,
     ) -> list[Any]:
         """See the class."""
         wanted = dict(tokenize_kwargs or {})
         if truncation is not None:
             wanted["truncation"] = truncation
+        if padding is not None:
+            wanted["padding"] = padding
+        if wanted.get("padding") == "max_length":
+            raise InvalidInputError("padding: got 'max_length', expected another, as there are no features of padding")
         return [_as(hidden[None], return_tensors) for hidden in self.hidden_states(self.rows(inputs, **wanted))]
 
 

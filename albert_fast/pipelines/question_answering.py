@@ -51,7 +51,8 @@ class Window:
 
 class QuestionAnsweringPipeline(Pipeline):
     """``pipe(question="...", context="...")``: ``{"score", "start", "end", "answer"}``; start and end count characters
-    of the context. With ``top_k`` above 1 it is a list. Several come as a list of ``{"question", "context"}``.
+    of the context. With ``top_k`` above 1 it is a list. Several come as a list of ``{"question", "context"}``; a list
+    of one gives what the one alone does, as in transformers.
 
     ``max_answer_len`` (15): tokens of an answer. ``max_seq_len`` (384), ``doc_stride`` (128): a long context is read in
     windows of so many tokens with the question, that overlap by so many. ``max_question_len`` (64): tokens of the
@@ -91,7 +92,7 @@ class QuestionAnsweringPipeline(Pipeline):
                 inputs = [{"question": q, "context": c} for q, c in zip(question, contexts, strict=True)]
             else:
                 inputs = {"question": question, "context": context}
-        return super().__call__(inputs, **options)
+        return super().__call__(inputs[0] if isinstance(inputs, list) and len(inputs) == 1 else inputs, **options)
 
     def results(
         self,

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
+from albert_fast.arguments import without_unasked
 from albert_fast.errors import CheckpointError, ConfigError, InvalidTypeError, ModelNotFoundError
 from albert_fast.sources.place import FolderPlace, HubPlace, open_place, transformer_place
 from albert_fast.tokenizer.added_tokens import ALBERT_TOKENS, ROLES, AddedToken, place_tokens
@@ -65,8 +66,7 @@ def find_backend(
             f" {VOCABULARY_FILE} or 'random:...' as a string or path"
         )
     hub = {name: options[name] for name in _HUB_OPTIONS if name in options}
-    unasked = {name for name in _UNASKED if not options.get(name)} | {"use_fast"}
-    options = {name: value for name, value in options.items() if name not in hub and name not in unasked}
+    options = {k: v for k, v in without_unasked(options, _UNASKED).items() if k not in (*hub, "use_fast")}
     known = (*SENTENCEPIECE_OPTIONS, *BERT_OPTIONS)
     for option, value in options.items():
         if option not in known:
