@@ -29,9 +29,6 @@ if TYPE_CHECKING:
 
 Array = npt.NDArray[Any]
 
-# Rows of word embeddings that no token has: vocabularies are rounded up to multiples of 64 or 128.
-_MOST_SPARE_ROWS = 128
-
 _LAST_STREAM = 2**64 - 1  # a pointer
 
 _logger = logging.getLogger("albert_fast")
@@ -162,9 +159,10 @@ class Model:
         """
         if self._tokenizer is None:
             from albert_fast.tokenizer import AlbertTokenizer
+            from albert_fast.tokenizer.given import why_misfit
 
             self._tokenizer = AlbertTokenizer.from_pretrained(self._tokenizer_place(), **self._hub)
-            if not self.is_random and (misfit := _misfit(self._tokenizer, self.config.vocab_size)):
+            if not self.is_random and (misfit := why_misfit(self._tokenizer, self.config.vocab_size)):
                 _logger.warning("%s: %s", self.name, misfit)
         return self._tokenizer
 
@@ -394,12 +392,3 @@ class Model:
     def __repr__(self) -> str:
         facts = [repr(self.name), self.dtype, self.weights.ops, f"{self.weights.nbytes / 1e6:.0f} MB"]
         return f"Model({', '.join([*facts, *['random weights'] * self.is_random])})"
-
-
-def _misfit(tokenizer: AlbertTokenizer, rows: int) -> str | None:
-    """Why a tokenizer does not seem to be that of a model with so many rows of word embeddings."""
-    if len(tokenizer) > rows:
-        return f"its tokenizer has {len(tokenizer)} tokens, the model {rows}; texts with the others are refused"
-    if tokenizer.vocab_size < rows - _MOST_SPARE_ROWS:
-        return f"its tokenizer has {tokenizer.vocab_size} tokens, the model {rows}; it may be that of another model"
-    return None
