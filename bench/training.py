@@ -21,6 +21,8 @@ SPEED_COLUMNS = ("case", "contestant", "seconds", "transformers / this", "this /
 MEMORY_COLUMNS = ("case", "contestant", "MB beyond weights and gradients", "of transformers'")
 BACKWARD_AND_FORWARD = 3
 """Products of a step over those of a forward pass: each has two gradients of its size."""
+WITH_FROZEN_WEIGHTS = 2
+"""The same where weights are frozen: what an adapter's own products are is little beside it."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,6 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--contestants", default=",".join(CONTESTANTS), help="comma separated; transformers always is")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, help="all processors by default")
+    parser.add_argument("--lora", type=int, default=0, help="rank of PEFT's adapters on query and value; 0: train all")
     parser.add_argument("--no-memory", action="store_true", help="speed alone")
 
 
@@ -45,13 +48,16 @@ def _speed(options: argparse.Namespace, names: tuple[str, ...]) -> Table:
 
     threads = set_threads(options.threads)
     limits = measure_limits(_core.Ops(), threads)
-    steps = {name: TrainingStep(name, options.model) for name in names}
-    table = Table(f"Forward and backward, {options.model}, {threads} threads", SPEED_COLUMNS, notes=[limits.note()])
+    steps = {name: TrainingStep(name, options.model, options.lora) for name in names}
+    what = f"LoRA of rank {options.lora} on query and value of {options.model}" if options.lora else options.model
+    table = Table(f"Forward and backward, {what}, {threads} threads", SPEED_COLUMNS, notes=[limits.note()])
     for case in options.cases.split(","):
         print(f"bench: {case}", file=sys.stderr)
         calls: dict[str, Any] = {name: step.call(case) for name, step in steps.items()}
         times = interleave(calls, options.rounds)
-        work = BACKWARD_AND_FORWARD * flops(preset(options.model), TrainingStep.lengths(case))
+        work = (WITH_FROZEN_WEIGHTS if options.lora else BACKWARD_AND_FORWARD) * flops(
+            preset(options.model), TrainingStep.lengths(case)
+        )
         for name, samples in times.items():
             seconds = median(samples)
             against = (ratio(times, REFERENCE, name), ratio(times, name, names[0]))
@@ -66,7 +72,8 @@ def _speed(options: argparse.Namespace, names: tuple[str, ...]) -> Table:
 def _memory(options: argparse.Namespace, names: tuple[str, ...]) -> Table:
     table = Table(f"Memory of a step, {options.model}", MEMORY_COLUMNS)
     for case in options.cases.split(","):
-        measured = {name: _child(name, options.model, case, str(options.threads or 0)) for name in names}
+        rest = (case, str(options.threads or 0), str(options.lora))
+        measured = {name: _child(name, options.model, *rest) for name in names}
         for name, extra in measured.items():
             table.add(case, name, extra / 1e6, extra / measured[REFERENCE])
     table.notes.append(

@@ -1,6 +1,6 @@
 """One contestant's training step; run alone, it prints the bytes that a step takes beyond weights and gradients.
 
-python -m bench.training_step CONTESTANT MODEL CASE THREADS
+python -m bench.training_step CONTESTANT MODEL CASE THREADS LORA
 """
 
 from __future__ import annotations
@@ -31,9 +31,10 @@ CONTESTANTS = ("all", "inputs")
 
 
 class TrainingStep:
-    """A model in training mode and its random weights."""
+    """A model in training mode and its random weights; with a rank ``lora``, PEFT's adapters on query and value learn
+    alone."""
 
-    def __init__(self, contestant: str, model: str) -> None:
+    def __init__(self, contestant: str, model: str, lora: int = 0) -> None:
         theirs = random_pretraining(preset(model)).albert.train()
         self._model: Any = theirs
         if contestant != REFERENCE:
@@ -42,6 +43,11 @@ class TrainingStep:
             self._model = AlbertModel(theirs.config)
             self._model.load_state_dict(theirs.state_dict())
             self._model.train().training_policy = POLICIES[contestant]
+        if lora:
+            from peft import LoraConfig, get_peft_model
+
+            settings = LoraConfig(r=lora, lora_alpha=2 * lora, lora_dropout=0.0, target_modules=["query", "value"])
+            self._model = get_peft_model(self._model, settings).train()
         self._vocab_size = theirs.config.vocab_size
         self._hidden_size = theirs.config.hidden_size
 
@@ -68,10 +74,10 @@ class TrainingStep:
         return sum(p.grad.nbytes for p in self._model.parameters() if p.grad is not None)
 
 
-def main(contestant: str, model: str, case: str, threads: str) -> None:
+def main(contestant: str, model: str, case: str, threads: str, lora: str) -> None:
     """Prints bytes."""
     set_threads(int(threads) or None)
-    step = TrainingStep(contestant, model)
+    step = TrainingStep(contestant, model, int(lora))
     gc.collect()
     baseline = anonymous()
     with Peak() as peak:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 
+import pytest
 from bench_tools import run
 
 
@@ -15,6 +16,15 @@ def test_training_compares_speed_and_memory(bench, capsys, tmp_path):
     assert [(row["case"], row["contestant"]) for row in speed] == [("2x8", name) for name in everyone]
     assert [row["contestant"] for row in memory] == everyone
     assert speed[0]["this / first"] == speed[2]["transformers / this"] == memory[2]["of transformers'"] == 1
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")  # peft's, about a name in transformers
+def test_training_of_adapters(bench, capsys, tmp_path):
+    arguments = ("training", "--model", "tiny", "--cases", "2x8", "--rounds", "1", "--threads", "1", "--lora", "2")
+    code, [speed], printed = run(bench, capsys, tmp_path, *arguments, "--no-memory")
+    assert code == 0
+    assert "LoRA of rank 2 on query and value of tiny" in printed
+    assert [row["contestant"] for row in speed] == ["all", "inputs", "transformers"]
 
 
 def test_gradients_are_within_three_times_transformers_error(bench, capsys, tmp_path):
