@@ -44,6 +44,8 @@ def test_names_and_objects_of_transformers(folder: str) -> None:
         assert albert_fast.pipeline("text-classification", folder, **options).model.dtype == "bfloat16"
     with pytest.raises(InvalidInputError, match=r"torch_dtype: got torch\.float16 with dtype='float32'"):
         albert_fast.pipeline("text-classification", folder, dtype="float32", torch_dtype=torch.float16)
+    with pytest.raises(InvalidInputError, match="revision: got 'main' for a model that is loaded"):
+        albert_fast.pipeline("text-classification", albert_fast.load(folder), revision="main")
     with pytest.raises(InvalidInputError, match="framework: got 'jax'"):
         albert_fast.pipeline("text-classification", folder, framework="jax")
     with pytest.raises(InvalidInputError, match="got an option 'trust_remote_code'"):

@@ -91,6 +91,10 @@ def pipeline(
         raise InvalidInputError(f"task: got {task!r}, expected one of {', '.join([*TASKS, *_ALIASES])}")
     if framework not in (None, "pt", "tf"):
         raise InvalidInputError(f"framework: got {framework!r}, expected 'pt' or 'tf'")
+    if revision is not None and not isinstance(model, (str, os.PathLike)):
+        raise InvalidInputError(
+            f"revision: got {revision!r} for a model that is loaded, expected it where it was loaded"
+        )
     if None not in (dtype, torch_dtype) and dtype != torch_dtype:
         raise InvalidInputError(f"torch_dtype: got {torch_dtype!r} with dtype={dtype!r}, expected one of them")
     options = {k: v for k, v in without_unasked(options, _UNASKED).items() if k != "use_fast"}
