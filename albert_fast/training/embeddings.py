@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from albert_fast.errors import InvalidInputError
-from albert_fast.training.engine import array, compute_dtype, how
+from albert_fast.training.engine import array, compute_dtype, how, parameter_array
 from albert_fast.training.once import Once, differentiable, graph_wanted
 from albert_fast.training.op_tables import ops_for
 
@@ -36,7 +36,7 @@ class EmbedFunction(torch.autograd.Function):
         """See the class."""
         out = word.new_empty(ids.shape[1], word.shape[1])
         tokens, positions, token_types = ids.numpy()
-        w, p, t, g, b = (array(tensor.contiguous()) for tensor in (word, position, token_type, gamma, beta))
+        w, p, t, g, b = (parameter_array(tensor) for tensor in (word, position, token_type, gamma, beta))
         ops_for(word).embed(tokens, positions, token_types, w, p, t, g, b, eps, out=array(out), **how(word))
         return out
 
@@ -65,7 +65,7 @@ def _gradients(eps: float, grad: Tensor, ids: Tensor, *tensors: Tensor) -> tuple
     dsum = grad.new_empty(grad.shape, dtype=sums)
     dnorm = [gamma.new_empty(gamma.shape, dtype=sums) for _ in range(2)]
     tokens, positions, token_types = ids.numpy()
-    w, p, t, g = (array(tensor.contiguous()) for tensor in (*tables, gamma))
+    w, p, t, g = (parameter_array(tensor) for tensor in (*tables, gamma))
     dgamma, dbeta = map(array, dnorm)
     outputs = {"dsum": array(dsum), "dgamma": dgamma, "dbeta": dbeta}
     ops.embed_grad(tokens, positions, token_types, w, p, t, g, eps, array(grad), **outputs, **how(grad))

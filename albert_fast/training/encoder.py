@@ -16,6 +16,7 @@ from albert_fast.training.engine import (
     deferred_layers,
     engine_of,
     how,
+    parameter_array,
     resolve_policy,
 )
 from albert_fast.training.once import Once, differentiable, graph_wanted
@@ -102,7 +103,7 @@ def split_gradients(gradients: Tensor, parameters: Sequence[Tensor], offsets: Se
 
 
 def _arrays(parameters: Sequence[Tensor]) -> list[Any]:
-    return [array(parameter.contiguous()) for parameter in parameters]
+    return [parameter_array(parameter) for parameter in parameters]
 
 
 class AlbertEncoderFunction(torch.autograd.Function):

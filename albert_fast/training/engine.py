@@ -23,6 +23,13 @@ def array(tensor: Tensor) -> Any:
     return tensor.numpy() if tensor.device.type == "cpu" else tensor
 
 
+def parameter_array(tensor: Tensor) -> Any:
+    """The same of memory that is only read. NumPy's view would make a storage that cannot be resized, and FSDP resizes
+    those of parameters; DLPack leaves it as it is."""
+    tensor = tensor.detach().contiguous()
+    return np.from_dlpack(tensor) if tensor.device.type == "cpu" else tensor
+
+
 def stream_of(tensor: Tensor) -> int:
     """The ``cudaStream_t`` that work on the tensor has to be queued on; 0 on the CPU."""
     return torch.cuda.current_stream(tensor.device).cuda_stream if tensor.is_cuda else 0

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from albert_fast.errors import InvalidInputError
-from albert_fast.training.engine import array, compute_dtype, how
+from albert_fast.training.engine import array, compute_dtype, how, parameter_array
 from albert_fast.training.once import Once, differentiable, graph_wanted
 from albert_fast.training.op_tables import ops_for
 
@@ -43,12 +43,12 @@ class MaskedLmLossFunction(torch.autograd.Function):
         for begin in range(0, len(hidden), _ROWS):
             rows = slice(begin, min(begin + _ROWS, len(hidden)))
             x, z, dz = array(hidden[rows]), array(logits[: len(hidden[rows])]), array(dlogits[: len(hidden[rows])])
-            ops.linear(x, array(weight), array(bias), out=z, **on)
+            ops.linear(x, parameter_array(weight), parameter_array(bias), out=z, **on)
             scale, of = 1 / max(counted, 1), array(losses[rows])
             ops.cross_entropy(z, labels[rows].numpy(), scale=scale, losses=of, dlogits=dz, **on)
             if not goes_back:
                 continue
-            ops.linear_input_grad(dz, array(weight), dx=array(dhidden[rows]), **on)
+            ops.linear_input_grad(dz, parameter_array(weight), dx=array(dhidden[rows]), **on)
             ops.linear_weight_grad(dz, x, dweight=array(dweight), dbias=array(dbias), accumulate=True, **on)
         mean = losses.sum() / counted  # of no label at all: NaN, as torch has it
         return mean.to(hidden.dtype), dhidden, dweight, dbias
