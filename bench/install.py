@@ -1,4 +1,4 @@
-"""Time of ``pip install .`` in a fresh virtual environment, and the size of what it installs."""
+"""Time of ``pip install .`` in a fresh virtual environment, of its compilation by part, and the size of the result."""
 
 from __future__ import annotations
 
@@ -22,22 +22,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> list[Table]:
-    """Times of the steps, then sizes."""
+    """Times of the steps, seconds of compilers, then sizes."""
     with tempfile.TemporaryDirectory() as folder:
         environment = Path(folder) / "venv"
-        times = _install(environment, options.python, tuple(shlex.split(options.pip_options)))
+        build = Path(folder) / "build"  # empty, unlike the one the checkout may have
+        times = _install(environment, build, options.python, tuple(shlex.split(options.pip_options)))
+        log = build / ".ninja_log"  # make writes none
+        compilation = [compilation_table(log.read_text())] if log.exists() else []
         sizes = size_table(_installed_package(environment))
-    return [times, sizes]
+    return [times, *compilation, sizes]
 
 
-def _install(environment: Path, python: str, pip_options: tuple[str, ...]) -> Table:
+def _install(environment: Path, build: Path, python: str, pip_options: tuple[str, ...]) -> Table:
     """The dependencies first, so that what is left of ``pip install .`` is our own part."""
     ours = environment / "bin" / "python"
     pip = (str(ours), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *pip_options)
+    package = (*pip, f"-Cbuild-dir={build}", str(ROOT))
     steps = {
         "virtual environment": (python, "-m", "venv", str(environment)),
         "dependencies (numpy, sentencepiece, ..): download and install": (*pip, *_dependencies()),
-        "the package: build environment, compilation, install": (*pip, str(ROOT)),
+        "the package: build environment, compilation, install": package,
+        "the package again": (*package, "--force-reinstall", "--no-deps"),
         "import albert_fast, first time": (str(ours), "-c", "import albert_fast"),
         "import albert_fast, again": (str(ours), "-c", "import albert_fast"),
     }
@@ -58,6 +63,20 @@ def _seconds(command: tuple[str, ...]) -> float:
 def _dependencies() -> list[str]:
     """What the package requires without any extra."""
     return [requirement for requirement in requires("albert_fast") or () if "extra ==" not in requirement]
+
+
+def compilation_table(ninja_log: str) -> Table:
+    """Seconds of compilers and linkers, which work side by side, by target."""
+    parts: dict[str, list[float]] = {}
+    for line in ninja_log.splitlines()[1:]:
+        start, end, _, output, _ = line.split("\t")
+        _, compiled, target = output.partition("CMakeFiles/")
+        part = target.partition(".dir/")[0] if compiled and output.endswith(".o") else "libraries"
+        parts.setdefault(part, []).append((int(end) - int(start)) / 1e3)
+    table = Table("Compilation, by target", ("target", "files", "s"))
+    for part, seconds in sorted(parts.items(), key=lambda item: -sum(item[1])):
+        table.add(part, len(seconds), sum(seconds))
+    return table
 
 
 def _installed_package(environment: Path) -> Path:

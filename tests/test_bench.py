@@ -233,6 +233,20 @@ def test_sizes_of_an_installed_package(bench, tmp_path):
     }
 
 
+def test_compilation_by_target(bench):
+    log = "\n".join(
+        [
+            "# ninja log v5",
+            "0\t1500\t17\tcsrc/cpu/CMakeFiles/cpu_avx2.dir/linear.cpp.o\tab",
+            "200\t700\t17\tcsrc/cpu/CMakeFiles/cpu_avx2.dir/primitives/tile.cpp.o\tcd",
+            "700\t3700\t17\tcuda/CMakeFiles/cuda_objects.dir/linear.cu.o\tef",
+            "3700\t3800\t17\tcuda/_cuda.so\tff",
+        ]
+    )
+    table = importlib.import_module("bench.install").compilation_table(log)
+    assert table.rows == [("cuda_objects", 1, 3.0), ("cpu_avx2", 2, 2.0), ("libraries", 1, 0.1)]
+
+
 def test_dependencies_are_those_without_extras(bench):
     names = {re.match(r"[\w-]+", line)[0] for line in importlib.import_module("bench.install")._dependencies()}
     assert {"numpy", "sentencepiece", "safetensors"} <= names

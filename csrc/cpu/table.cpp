@@ -6,30 +6,16 @@
 
 namespace albert_fast::cpu {
 
-namespace portable {
-extern const Ops tables[kFloatTables];
-}
+// ALBERT_FAST_VARIANTS is what CMakeLists.txt compiled, best first: VARIANT(avx2)VARIANT(portable).
+#define VARIANT(name)                    \
+  namespace name {                       \
+  extern const Ops tables[kFloatTables]; \
+  }
+ALBERT_FAST_VARIANTS
+#undef VARIANT
 namespace portable_f64 {
 extern const Ops table;
 }
-#if defined(__x86_64__)
-namespace avx2 {
-extern const Ops tables[kFloatTables];
-}
-namespace avx512 {
-extern const Ops tables[kFloatTables];
-}
-namespace avx512_vnni {
-extern const Ops tables[kFloatTables];
-}
-namespace avx512_on_avx2 {
-extern const Ops tables[kFloatTables];
-}
-#elif defined(__aarch64__)
-namespace neon {
-extern const Ops tables[kFloatTables];
-}
-#endif
 
 namespace {
 
@@ -39,29 +25,25 @@ struct Variant {
   bool (*runs_here)();
 };
 
-bool always() { return true; }
-
+/// Whether this machine has what a variant was compiled for.
+struct RunsHere {
+  static bool portable() { return true; }
 #if defined(__x86_64__)
-bool has_avx2() { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
-bool has_avx512() {
-  return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
-         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw");
-}
-bool has_avx512_vnni() { return has_avx512() && __builtin_cpu_supports("avx512vnni"); }
-#endif
-
-/// Best first.
-constexpr Variant kVariants[] = {
-#if defined(__x86_64__)
-    {"avx512_vnni", avx512_vnni::tables, has_avx512_vnni},
-    {"avx512", avx512::tables, has_avx512},
-    {"avx2", avx2::tables, has_avx2},
-    {"avx512_on_avx2", avx512_on_avx2::tables, has_avx2},
+  static bool avx2() { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
+  static bool avx512() {
+    return avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
+           __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw");
+  }
+  static bool avx512_vnni() { return avx512() && __builtin_cpu_supports("avx512vnni"); }
+  static bool avx512_on_avx2() { return avx2(); }
 #elif defined(__aarch64__)
-    {"neon", neon::tables, always},
+  static bool neon() { return true; }
 #endif
-    {"portable", portable::tables, always},
 };
+
+#define VARIANT(name) {#name, name::tables, RunsHere::name},
+constexpr Variant kVariants[] = {ALBERT_FAST_VARIANTS};
+#undef VARIANT
 
 const Variant& find_variant(const std::string& isa, const std::string& who) {
   std::string runnable;
