@@ -10,8 +10,8 @@ namespace albert_fast::cpu {
 
 /// Instruction sets this machine can run, the best first: of "avx512_vnni", "avx512", "avx2", "avx512_on_avx2", "neon",
 /// "portable". avx512_vnni differs from avx512 in the products of int16 and int8 alone, not in their results.
-/// avx512_on_avx2 is the AVX-512 source lowered to AVX2, for testing it where there is no AVX-512; it is there in builds
-/// with ALBERT_FAST_VARIANTS=TESTS alone.
+/// avx512_on_avx2 is the AVX-512 source lowered to AVX2, for testing it where there is no AVX-512; builds with
+/// ALBERT_FAST_VARIANTS=TESTS alone have it.
 std::vector<std::string> available_isas();
 
 /// The one used when nobody says: ALBERT_FAST_CPU_ISA if set, else the first available.
