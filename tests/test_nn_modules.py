@@ -63,6 +63,13 @@ def test_copies(name: str, copied: Any) -> None:
     assert all(parameter.any() for parameter in mine.parameters())
 
 
+def test_loaded_parameters_share_a_buffer(tmp_path: Path) -> None:
+    _, mine = pair("AlbertForMaskedLM", num_hidden_groups=2)
+    mine.save_pretrained(tmp_path)
+    assert_packed(type(mine).from_pretrained(tmp_path))
+    assert_packed(type(mine).from_pretrained(mine))
+
+
 def test_a_pickle_is_as_large_as_the_parameters() -> None:
     model = AlbertModel(AlbertConfig(**BASE))
     size = sum(parameter.nbytes for parameter in model.parameters())
