@@ -99,13 +99,14 @@ def test_dropout_in_training_only(key: str) -> None:
 
 def test_hidden_states_and_attentions() -> None:
     """Hidden states come layer by layer from the engine, attentions from transformers' own layers."""
+    inputs = batch("AlbertModel")
+    tokens = inputs["attention_mask"].bool()
+    expected, actual = model("AlbertModel"), model("AlbertModel")
     if RECORDS_BY_HOOKS:  # as if no model of ours had been made yet
         from transformers.utils.output_capturing import _CAN_RECORD_REGISTRY
 
         _CAN_RECORD_REGISTRY.pop(str(AlbertModel), None)
-    inputs = batch("AlbertModel")
-    tokens = inputs["attention_mask"].bool()
-    expected, actual = model("AlbertModel"), accelerate(model("AlbertModel"))
+    accelerate(actual)
     for hf in (expected, actual):
         hf.set_attn_implementation("eager")
     first, second = (hf(**inputs, output_hidden_states=True) for hf in (expected, actual))
