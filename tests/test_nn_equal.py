@@ -133,6 +133,30 @@ def test_padding_answers_nothing_if_it_is_left_out() -> None:
     assert rel_l2(mine(**inputs | ends).loss.detach(), loss.detach()) < 1e-5  # however far it is padded
 
 
+def test_padding_in_one_thread_and_not_in_another() -> None:
+    """While one thread is within a loss over padding, another, which asks for none, has zeros there; and the loss of
+    the first is what it is alone."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    _, mine = pair("AlbertForQuestionAnswering")
+    inputs = batch("AlbertForQuestionAnswering")
+    plain = {key: value for key, value in inputs.items() if not key.endswith("positions")}
+    expected = mine(**inputs).loss
+    seen = []
+    with ThreadPoolExecutor(1) as pool:
+
+        def other(*_: object) -> None:
+            if not seen:
+                seen.append(None)
+                seen[0] = pool.submit(lambda: mine.albert(**plain).last_hidden_state).result()
+
+        mine.albert.embeddings.register_forward_hook(other)
+        loss = mine(**inputs).loss
+        other_loss = pool.submit(lambda: mine(**inputs).loss).result()
+    assert (seen[0][inputs["attention_mask"] == 0] == 0).all()
+    torch.testing.assert_close((loss, other_loss), (expected, expected))
+
+
 def test_padding_is_zeros() -> None:
     _, mine = pair("AlbertModel")
     inputs = batch("AlbertModel")

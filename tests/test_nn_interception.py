@@ -68,6 +68,25 @@ def other_attention(model: Any) -> None:
     layer_of(model).attention.__class__ = Scaled
 
 
+def change_heads(attention: Any) -> None:
+    """Twice as many of half the size, in the words of either version."""
+    attention.num_attention_heads, attention.attention_head_size = 6, 8
+    attention.scaling = 0.5
+
+
+class Wrapped(nn.Module):
+    def __init__(self, inner: Any) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        return zero_output(self, args, self.inner(*args, **kwargs))
+
+
+def wrap(parent: Any, name: str) -> None:
+    setattr(parent, name, Wrapped(getattr(parent, name)))
+
+
 # What is done to a model, and what why_not says of it.
 INTERCEPTED: dict[str, tuple[Callable[[Any], Any], str]] = {
     "hook on a projection": (
@@ -106,7 +125,7 @@ INTERCEPTED: dict[str, tuple[Callable[[Any], Any], str]] = {
     "patched layer": (lambda m: patch(layer_of(m)), "AlbertLayer has a forward of its own"),
     "patched chunk": (
         lambda m: setattr(layer_of(m), "ff_chunk", lambda x: x * 0.5),
-        "transformers' code has been changed",
+        "the code of transformers or of torch has been changed",
     ),
     "replaced layer": (
         lambda m: replace(layer_of(m).attention, "query", Doubled),
@@ -121,6 +140,15 @@ INTERCEPTED: dict[str, tuple[Callable[[Any], Any], str]] = {
     "other epsilon": (
         lambda m: setattr(layer_of(m).attention.LayerNorm, "eps", 0.1),
         "layer_norm_eps differs between layers: [1e-12, 0.1]",
+    ),
+    "other size of heads": (
+        lambda m: change_heads(layer_of(m).attention),
+        "attention has another size of heads, or another scaling",
+    ),
+    "no bias": (lambda m: setattr(layer_of(m).ffn, "bias", None), "ffn has no bias"),
+    "wrapped group": (
+        lambda m: wrap(m.albert.encoder.albert_layer_groups, "0"),
+        "albert_layer_groups.0 is a Wrapped",
     ),
     "hook on word embeddings": (
         lambda m: m.get_input_embeddings().register_forward_hook(lambda _, __, output: output * 0.5),
@@ -229,8 +257,48 @@ def test_changed_code_of_a_class(monkeypatch: pytest.MonkeyPatch) -> None:
         return zero_output(self, args, plain(self, *args, **kwargs))
 
     monkeypatch.setattr(modeling_albert.AlbertLayer, "forward", forward)
-    assert why_not(mine) == "transformers' code has been changed"
+    assert why_not(mine) == "the code of transformers or of torch has been changed"
     assert_same_results(theirs, mine)
+
+
+@pytest.mark.parametrize("kind", [nn.Linear, nn.LayerNorm, nn.Dropout])
+def test_changed_code_of_torch(kind: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    theirs, mine = pair(NAME)
+    plain = kind.forward
+    monkeypatch.setattr(kind, "forward", lambda self, x: 1.5 * plain(self, x))
+    assert why_not(mine) == "the code of transformers or of torch has been changed"
+    assert_same_results(theirs, mine)
+
+
+@pytest.mark.parametrize("name", ["scaled_dot_product_attention", "linear"])
+def test_changed_functions_of_torch(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As libraries of other attention kernels do it."""
+    theirs, mine = pair(NAME)
+    plain = getattr(nn.functional, name)
+    monkeypatch.setattr(nn.functional, name, lambda *args, **kwargs: 1.5 * plain(*args, **kwargs))
+    assert why_not(mine) == "torch's code has been changed"
+    assert_same_results(theirs, mine)
+
+
+@pytest.mark.skipif(not RECORDS_BY_HOOKS, reason="an attribute since transformers 5")
+def test_causal_attention() -> None:
+    theirs, mine = pair(NAME)
+    inputs = batch(NAME, padded=False)
+    plain = theirs(**inputs).logits
+    for model in (theirs, mine):
+        layer_of(model).attention.is_causal = True
+    assert why_not(mine) == "attention is causal"
+    assert not torch.allclose(theirs(**inputs).logits, plain)
+    torch.testing.assert_close(mine(**inputs).logits, theirs(**inputs).logits, atol=2e-5, rtol=1e-4)
+
+
+def test_fake_tensors() -> None:
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    _, mine = pair(NAME)
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        assert why_not(mine) == "tensors are fake"
+        assert mine(input_ids=batch(NAME)["input_ids"]).logits.shape == (5, 2)
 
 
 @pytest.mark.skipif(RECORDS_BY_HOOKS, reason="transformers 5 has no head_mask and no pruned heads")

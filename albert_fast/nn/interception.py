@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import torch
 from torch import nn
+from torch.nn import functional as F
 from torch.nn.modules import module as torch_module
 from transformers import activations
 from transformers.models.albert import modeling_albert
@@ -36,9 +37,19 @@ _THEIRS: Final = {
         modeling_albert.AlbertTransformer,
         modeling_albert.AlbertEmbeddings,
         modeling_albert.AlbertMLMHead,
+        nn.Linear,
+        nn.LayerNorm,
+        nn.Embedding,
+        nn.Dropout,
     )
 }
-"""transformers' classes, and their code as it was when this was imported."""
+"""transformers' classes and those of torch inside, and their code as it was when this was imported."""
+_CALL: Final = nn.Module.__call__
+_FUNCTIONS: Final = {
+    "scaled_dot_product_attention": torch._C._nn.scaled_dot_product_attention,
+    **{name: getattr(F, name) for name in ("linear", "layer_norm", "embedding", "dropout")},
+}
+"""What that code calls, which libraries of other kernels put something else in the place of."""
 _KINDS: Final = {"LayerNorm": nn.LayerNorm, "full_layer_layer_norm": nn.LayerNorm}
 """The class of a layer's part by its last name; all others are ``nn.Linear``."""
 _GELUS: Final[dict[str, str]] = {
@@ -81,8 +92,12 @@ def call_complaint() -> str | None:
     """What the surroundings of a call have against the engine."""
     if torch._C._get_tracing_state() is not None or torch.compiler.is_exporting():
         return "the model is being traced or exported"
+    if torch._C._get_dispatch_mode(torch._C._TorchDispatchModeKey.FAKE) is not None:
+        return "tensors are fake"
     if any(getattr(torch_module, name) for name in _GLOBAL_HOOKS):
         return "hooks on all modules are registered"
+    if nn.Module.__call__ is not _CALL or any(getattr(F, name) is not code for name, code in _FUNCTIONS.items()):
+        return "torch's code has been changed"
     if torch.autograd.forward_ad._current_level >= 0:
         return "derivatives are computed forwards"
     levels = [level.key() for level in torch._C._functorch.get_interpreter_stack() or ()]
@@ -102,17 +117,28 @@ def module_complaint(module: nn.Module, name: str) -> str | None:
     return None
 
 
-def layer_complaint(layer: Any) -> str | None:
-    """What speaks against computing an ``AlbertLayer`` as a whole; hooks on the layer itself do not."""
-    attention = layer.attention
+def _attention_complaint(attention: Any, interface: str) -> str | None:
+    """What speaks against computing attention as softmax(QK^T / sqrt(d))V, with d numbers a head."""
     if type(attention) not in versions.ATTENTIONS:
         return f"attention is a {type(attention).__name__}"
     if getattr(attention, "pruned_heads", None):
         return "attention has pruned heads"
     if getattr(attention, "position_embedding_type", "absolute") != "absolute":
         return f"position_embedding_type is {attention.position_embedding_type!r}"
-    if not versions.is_plain_interface(layer.config._attn_implementation):
-        return f"attn_implementation is {layer.config._attn_implementation!r}"
+    size = attention.all_head_size // attention.num_attention_heads
+    if attention.attention_head_size != size or getattr(attention, "scaling", size**-0.5) != size**-0.5:
+        return "attention has another size of heads, or another scaling"
+    if getattr(attention, "is_causal", False):
+        return "attention is causal"
+    if not versions.is_plain_interface(interface):
+        return f"attn_implementation is {interface!r}"
+    return None
+
+
+def layer_complaint(layer: Any) -> str | None:
+    """What speaks against computing an ``AlbertLayer`` as a whole; hooks on the layer itself do not."""
+    if found := _attention_complaint(layer.attention, layer.config._attn_implementation):
+        return found
     if activation_of(layer.activation) is None:
         return f"activation is a {type(layer.activation).__name__}"
     for name, module in layer.named_modules():
@@ -131,7 +157,7 @@ def layer_complaint(layer: Any) -> str | None:
 def code_complaint(module: nn.Module) -> str | None:
     """Whether a module and those inside it still run the code that transformers brought."""
     if "ff_chunk" in module.__dict__ or any(kind.forward is not code for kind, code in _THEIRS.items()):
-        return "transformers' code has been changed"
+        return "the code of transformers or of torch has been changed"
     return None
 
 

@@ -9,6 +9,7 @@ Letters in the shape comments: B sequences, S tokens, E embedding width, H hidde
 from __future__ import annotations
 
 import functools
+import threading
 from typing import Any, Final, cast
 
 import torch
@@ -27,6 +28,16 @@ _OPTIONS: Final = ("head_mask", "output_attentions", "output_hidden_states", "re
 """What transformers 4.57 passes by position behind the mask."""
 
 
+class _Padding(threading.local):
+    """What the model that a thread is in wants of padding: one model may serve several threads."""
+
+    computed: bool = False
+
+
+PADDING: Final = _Padding()
+"""``computed`` while a loss is made that depends on hidden states of padding, which the engine leaves at zero."""
+
+
 class AlbertTransformer(TellsOnce, modeling_albert.AlbertTransformer):
     """The mapping E -> H and all iterations, as a whole on the engine where nothing wants to see inside.
 
@@ -37,7 +48,7 @@ class AlbertTransformer(TellsOnce, modeling_albert.AlbertTransformer):
 
     def forward(self, hidden_states: Tensor, attention_mask: Any = None, *args: Any, **kwargs: Any) -> Any:
         """[B, S, E] and transformers' mask to ``last_hidden_state`` [B, S, H], zeros at padding."""
-        spec = self._plan(self.training, self.layers()[0].computes_padding)
+        spec = self._plan(self.training, PADDING.computed)
         mask = token_mask(attention_mask, hidden_states)
         asked = _asked(args, kwargs)
         if isinstance(spec, str) or isinstance(mask, str) or asked is not None:
@@ -54,22 +65,18 @@ class AlbertTransformer(TellsOnce, modeling_albert.AlbertTransformer):
         """Every parameter set: the groups, and in each its inner layers."""
         return [layer for group in self.albert_layer_groups for layer in group.albert_layers]
 
-    def compute_padding(self, computes: bool) -> None:
-        """Whether calls from now on have to compute the hidden states of padding, as transformers does."""
-        for layer in self.layers():
-            layer.computes_padding = computes
-
     @torch._dynamo.assume_constant_result  # a compiler need not trace how it is decided
     def _plan(self, training: bool, computes_padding: bool = False) -> EncoderSpec | str:
         """``training`` is an argument for the compiler, which compiles again when it changes."""
         if computes_padding:
             return "the loss depends on hidden states of padding; config.span_loss_excludes_padding leaves them out"
-        groups, layers = self.albert_layer_groups, self.layers()
+        groups = self.albert_layer_groups
         for name, module in [(f"albert_layer_groups.{i}", group) for i, group in enumerate(groups)]:
             if type(module) is not modeling_albert.AlbertLayerGroup:
                 return f"{name} is a {type(module).__name__}"
             if found := module_complaint(module, name):
                 return found
+        layers = self.layers()
         for layer in layers:
             if type(layer) is not AlbertLayer:
                 return f"a layer is a {type(layer).__name__}"
@@ -87,14 +94,12 @@ class AlbertTransformer(TellsOnce, modeling_albert.AlbertTransformer):
 class AlbertLayer(modeling_albert.AlbertLayer):
     """One layer, on the engine where nothing wants to see inside it; its parameters share one buffer."""
 
-    computes_padding: bool = False
-    """Whether padding has hidden states of its own, as in transformers; the engine leaves them at zero."""
     gradient_checkpointing: bool = False
     _gradient_checkpointing_func: Any = None
 
     def forward(self, hidden_states: Tensor, attention_mask: Any = None, *args: Any, **kwargs: Any) -> Any:
         """[B, S, H] and transformers' mask to [B, S, H], in a tuple before transformers 5."""
-        spec = self._plan(self.training, self.computes_padding)
+        spec = self._plan(self.training, PADDING.computed)
         mask = token_mask(attention_mask, hidden_states)
         if isinstance(spec, str) or isinstance(mask, str) or _asked(args, kwargs) == "attentions":
             forward = super().forward

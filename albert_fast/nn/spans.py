@@ -11,7 +11,8 @@ from torch import Tensor
 from torch.nn import functional as F
 from transformers.modeling_outputs import QuestionAnsweringModelOutput
 
-from albert_fast.nn.model import AlbertPreTrainedModel, argument_names, encoder_of
+from albert_fast.nn.model import AlbertPreTrainedModel, argument_names
+from albert_fast.nn.modules import PADDING
 
 _NAMES = argument_names(transformers.AlbertForQuestionAnswering)
 
@@ -36,12 +37,11 @@ class AlbertForQuestionAnswering(AlbertPreTrainedModel, transformers.AlbertForQu
         ends = [given.get(name) for name in ("start_positions", "end_positions")]
         has_loss = all(end is not None for end in ends)
         if has_loss and not getattr(self.config, "span_loss_excludes_padding", False):
-            encoder = encoder_of(self)
-            encoder.compute_padding(True)
+            PADDING.computed = True
             try:
                 return super().forward(*args, **kwargs)
             finally:
-                encoder.compute_padding(False)
+                PADDING.computed = False
         return self._without_padding(given, mask, ends if has_loss else [])
 
     def _without_padding(self, given: dict[str, Any], mask: Tensor, ends: list[Any]) -> Any:

@@ -108,7 +108,8 @@ def weight_complaint(module: Any, kind: type[nn.Module]) -> str | None:
         plain = plain.__bases__[0]
     if plain is not kind:
         return f"is a {type(module).__name__}, not torch's {kind.__name__}"
-    return None
+    missing = [name for name in ("weight", "bias") if module._parameters.get(name, module) is None]
+    return f"has no {missing[0]}" if missing else None
 
 
 def computes_weight(hook: Any) -> bool:
