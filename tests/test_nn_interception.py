@@ -298,7 +298,8 @@ def test_fake_tensors() -> None:
     _, mine = pair(NAME)
     with FakeTensorMode(allow_non_fake_inputs=True):
         assert why_not(mine) == "tensors are fake"
-        assert mine(input_ids=batch(NAME)["input_ids"]).logits.shape == (5, 2)
+        if RECORDS_BY_HOOKS:  # before, transformers made decisions by the values of a mask
+            assert mine(input_ids=batch(NAME)["input_ids"]).logits.shape == (5, 2)
 
 
 @pytest.mark.skipif(RECORDS_BY_HOOKS, reason="transformers 5 has no head_mask and no pruned heads")
