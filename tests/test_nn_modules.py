@@ -235,6 +235,16 @@ def test_gradient_checkpointing_is_accepted() -> None:
         assert not mine.is_gradient_checkpointing
 
 
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_a_configuration_that_asks_for_checkpointing() -> None:
+    """As those that were saved before 4.11 did."""
+    config = AlbertConfig(**BASE, gradient_checkpointing=True)
+    model = AlbertForSequenceClassification(config).train()
+    assert model.is_gradient_checkpointing
+    assert_packed(model)
+    model(**batch("AlbertForSequenceClassification")).loss.backward()
+
+
 def test_more_tokens_than_positions() -> None:
     told = "got 41 tokens a row, expected at most 40" if RECORDS_BY_HOOKS else "must match the existing size"
     with pytest.raises((InvalidInputError, RuntimeError), match=told):  # 4.57 stumbles over its token types first

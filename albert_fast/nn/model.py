@@ -31,8 +31,8 @@ class AlbertPreTrainedModel(transformers.AlbertPreTrainedModel):
 
     def post_init(self) -> None:
         """The end of every constructor."""
+        adopt(self)  # first, as an old configuration's gradient_checkpointing looks for modules that know it
         super().post_init()
-        adopt(self)
 
     def init_weights(self) -> None:
         """How constructors ended before there was ``post_init``: the same."""
