@@ -109,12 +109,17 @@ def __getattr__(name: str) -> Any:
     home = _HOMES.get(name, name)
     if name.startswith("_") or (name not in _HOMES and importlib.util.find_spec(f"{__name__}.{name}") is None):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from albert_fast.errors import MissingDependencyError
+
     try:
         module = importlib.import_module(f"{__name__}.{home}")
+    except MissingDependencyError as error:  # which names the extra
+        return _missing(name, str(error))
     except ModuleNotFoundError as error:
         if error.name != "torch":
             raise
-        return _needs_torch(name)  # so that hasattr, help and inspect work without torch, as they do on any module
+        needed = f"{__name__}.{name} needs torch, which is not installed; pip install 'albert_fast[torch]'"
+        return _missing(name, needed)
     value = getattr(module, name) if name in _HOMES else module
     globals()[name] = value  # also over the submodule of the same name, which importing it has put here
     return value
@@ -124,11 +129,10 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *__all__, *_SUBMODULES})
 
 
-def _needs_torch(name: str) -> Any:
-    """What stands for a name that cannot be had without torch: using it raises ``MissingDependencyError``."""
+def _missing(name: str, message: str) -> Any:
+    """What stands for a name that cannot be had without torch or transformers: using it raises
+    ``MissingDependencyError``. So hasattr, help and inspect work without them, as they do on any module."""
     from albert_fast.errors import MissingDependencyError
-
-    message = f"{__name__}.{name} needs torch, which is not installed; pip install 'albert_fast[torch]'"
 
     def refuse(*_: Any, **__: Any) -> Any:
         raise MissingDependencyError(message)

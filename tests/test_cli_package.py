@@ -52,6 +52,20 @@ def test_without_torch_every_name_is_there_and_says_so_when_used() -> None:
     python(WITHOUT_TORCH)
 
 
+def test_without_transformers_the_same() -> None:
+    script = WITHOUT_TORCH.replace('sys.modules["torch"]', 'sys.modules["transformers"]')
+    for works in ("verify(", "training.", "accelerate(None)", 'names["restore"]'):
+        script = "\n".join(
+            line for line in script.splitlines() if not line.strip().startswith("lambda") or works not in line
+        )
+    assert script.count("lambda") == 2
+    python(script)
+    refused = "albert_fast.errors.MissingDependencyError: albert_fast.nn needs torch and transformers"
+    use = 'import sys; sys.modules["transformers"] = None; import albert_fast; albert_fast.accelerate(None)'
+    done = subprocess.run([sys.executable, "-c", use], capture_output=True, text=True, check=False)
+    assert refused in done.stderr
+
+
 @pytest.mark.parametrize("name", ["cuda.is_available", "errors.ConfigError", "nn.AlbertModel", "config.AlbertConfig"])
 def test_submodules_need_no_import_of_their_own(name: str) -> None:
     assert f"{name.rpartition('.')[2]}" in python(f"import albert_fast; print(albert_fast.{name}, {name!r})")

@@ -236,6 +236,7 @@ def test_gradient_checkpointing_is_accepted() -> None:
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning")
+@pytest.mark.filterwarnings("ignore:Passing `gradient_checkpointing`:UserWarning")
 def test_a_configuration_that_asks_for_checkpointing() -> None:
     """As those that were saved before 4.11 did."""
     config = AlbertConfig(**BASE, gradient_checkpointing=True)
