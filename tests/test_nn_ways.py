@@ -82,6 +82,8 @@ def test_tracing(how: str) -> None:
     if how == "export":
         traced = torch.export.export(mine.eval(), (ids,), kwargs={"attention_mask": mask}).module()
         actual = traced(ids, attention_mask=mask).last_hidden_state
+        left = traced(ids, attention_mask=mask.flip(-1)).last_hidden_state  # nothing of the engine's is in the graph
+        torch.testing.assert_close(left, theirs(ids, attention_mask=mask.flip(-1))[0], atol=1e-5, rtol=1e-5)
     else:
 
         class Tuple(nn.Module):

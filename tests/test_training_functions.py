@@ -135,6 +135,16 @@ def test_bad_arguments() -> None:
         embed(ids[0][:1], *ids[1:], *tables, EPS)
 
 
+def test_numbers_that_are_no_ids() -> None:
+    ids, tensors = embed_inputs(0, 16)
+    for place, name in enumerate(("input_ids", "position_ids", "token_type_ids")):
+        given = [row.float() if i == place else row for i, row in enumerate(ids)]
+        with pytest.raises(InvalidInputError, match=f"{name}: got torch.float32, expected integers"):
+            embed(*given, *tensors, EPS)
+    with pytest.raises(InvalidInputError, match=r"labels: got torch.float64, expected integers"):
+        masked_lm_loss(torch.randn(2, 16), torch.ones(2).double(), torch.randn(50, 16), torch.randn(50))
+
+
 @pytest.mark.parametrize("name", ["embed", "masked_lm_loss"])
 def test_gradients_of_gradients(name: str) -> None:
     ids, tensors = embed_inputs(0, 16, torch.float64)

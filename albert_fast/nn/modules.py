@@ -49,7 +49,7 @@ class AlbertTransformer(TellsOnce, modeling_albert.AlbertTransformer):
     def forward(self, hidden_states: Tensor, attention_mask: Any = None, *args: Any, **kwargs: Any) -> Any:
         """[B, S, E] and transformers' mask to ``last_hidden_state`` [B, S, H], zeros at padding."""
         spec = self._plan(self.training, PADDING.computed)
-        mask = token_mask(attention_mask, hidden_states)
+        mask = token_mask(attention_mask, hidden_states) if isinstance(spec, EncoderSpec) else None
         asked = _asked(args, kwargs)
         if isinstance(spec, str) or isinstance(mask, str) or asked is not None:
             complaint = next(part for part in (spec, mask, asked) if isinstance(part, str))
@@ -100,7 +100,7 @@ class AlbertLayer(modeling_albert.AlbertLayer):
     def forward(self, hidden_states: Tensor, attention_mask: Any = None, *args: Any, **kwargs: Any) -> Any:
         """[B, S, H] and transformers' mask to [B, S, H], in a tuple before transformers 5."""
         spec = self._plan(self.training, PADDING.computed)
-        mask = token_mask(attention_mask, hidden_states)
+        mask = token_mask(attention_mask, hidden_states) if isinstance(spec, EncoderSpec) else None
         if isinstance(spec, str) or isinstance(mask, str) or _asked(args, kwargs) == "attentions":
             forward = super().forward
             if self.gradient_checkpointing and self.training:

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from albert_fast.errors import InvalidInputError
-from albert_fast.training.engine import array, compute_dtype, how, parameter_array
+from albert_fast.training.engine import INTEGERS, array, compute_dtype, how, parameter_array
 from albert_fast.training.once import Once, differentiable, graph_wanted
 from albert_fast.training.op_tables import ops_for
 
@@ -104,6 +104,9 @@ def embed(
     if not input_ids.shape == position_ids.shape == token_type_ids.shape:
         shapes = [list(ids.shape) for ids in (input_ids, position_ids, token_type_ids)]
         raise InvalidInputError(f"input_ids, position_ids, token_type_ids: got shapes {shapes}, expected one")
+    for name, ids in (("input_ids", input_ids), ("position_ids", position_ids), ("token_type_ids", token_type_ids)):
+        if ids.dtype not in INTEGERS:
+            raise InvalidInputError(f"{name}: got {ids.dtype}, expected integers")
     if torch.compiler.is_compiling():  # torch's own are good enough beside a compiled graph
         return _plain((input_ids, position_ids, token_type_ids), eps, word, position, token_type, gamma, beta)
     ids = torch.stack([part.reshape(-1) for part in (input_ids, position_ids, token_type_ids)])

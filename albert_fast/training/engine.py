@@ -14,6 +14,8 @@ from albert_fast import _core, cuda
 from albert_fast.errors import AlbertFastError, InvalidInputError
 from albert_fast.training.spec import LAYER_PARAMETERS, EncoderSpec, TrainingPolicy
 
+INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
+"""What ids and labels may be of."""
 _FFN_WEIGHT = LAYER_PARAMETERS.index("ffn.weight")
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from albert_fast.errors import InvalidInputError
-from albert_fast.training.engine import array, compute_dtype, how, parameter_array
+from albert_fast.training.engine import INTEGERS, array, compute_dtype, how, parameter_array
 from albert_fast.training.once import Once, differentiable, graph_wanted
 from albert_fast.training.op_tables import ops_for
 
@@ -99,6 +99,8 @@ def masked_lm_loss(hidden: Tensor, labels: Tensor, decoder_weight: Tensor, decod
         raise InvalidInputError(
             f"labels: got shapes {list(hidden.shape)} of hidden and {list(labels.shape)}, expected [n, E] and [n]"
         )
+    if labels.dtype not in INTEGERS:
+        raise InvalidInputError(f"labels: got {labels.dtype}, expected integers")
     if torch.compiler.is_compiling():
         return _plain(labels, hidden, decoder_weight, decoder_bias)
     host = labels.detach().to("cpu")
