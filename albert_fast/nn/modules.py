@@ -8,12 +8,12 @@ Letters in the shape comments: B sequences, S tokens, E embedding width, H hidde
 
 from __future__ import annotations
 
-import functools
 import threading
 from typing import Any, Final, cast
 
 import torch
 from torch import Tensor
+from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.modeling_outputs import BaseModelOutput
 from transformers.models.albert import modeling_albert
 
@@ -91,22 +91,17 @@ class AlbertTransformer(TellsOnce, modeling_albert.AlbertTransformer):
         return plan(layers, tuple(index for group in chosen for index in range(first[group], first[group + 1])))
 
 
-class AlbertLayer(modeling_albert.AlbertLayer):
-    """One layer, on the engine where nothing wants to see inside it; its parameters share one buffer."""
-
-    gradient_checkpointing: bool = False
-    _gradient_checkpointing_func: Any = None
+class AlbertLayer(GradientCheckpointingLayer, modeling_albert.AlbertLayer):
+    """One layer, on the engine where nothing wants to see inside it; its parameters share one buffer. Checkpointing, as
+    transformers has it for other models, concerns a layer that is called: the encoder as a whole computes again anyway.
+    """
 
     def forward(self, hidden_states: Tensor, attention_mask: Any = None, *args: Any, **kwargs: Any) -> Any:
         """[B, S, H] and transformers' mask to [B, S, H], in a tuple before transformers 5."""
         spec = self._plan(self.training, PADDING.computed)
         mask = token_mask(attention_mask, hidden_states) if isinstance(spec, EncoderSpec) else None
         if isinstance(spec, str) or isinstance(mask, str) or _asked(args, kwargs) == "attentions":
-            forward = super().forward
-            if self.gradient_checkpointing and self.training:
-                forward = functools.partial(self._gradient_checkpointing_func, functools.partial(forward, **kwargs))
-                return forward(hidden_states, attention_mask, *args)
-            return forward(hidden_states, attention_mask, *args, **kwargs)
+            return super().forward(hidden_states, attention_mask, *args, **kwargs)
         result = run_encoder(hidden_states, mask, layer_tensors(self), spec)
         return result if versions.RECORDS_BY_HOOKS else (result,)
 
