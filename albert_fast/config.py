@@ -124,13 +124,8 @@ class AlbertConfig:
         return self.hidden_size // self.num_attention_heads
 
     def group_of(self, iteration: int) -> int:
-        """Which group of weights iteration 0..num_hidden_layers-1 uses.
-
-        The division is in float64 and truncated, exactly as transformers does it: where ``num_hidden_groups``
-        does not divide ``num_hidden_layers``, exact integer arithmetic would now and then choose another
-        group.
-        """
-        return int(iteration / (self.num_hidden_layers / self.num_hidden_groups))
+        """Which group of weights iteration 0..num_hidden_layers-1 uses, as the function of that name says."""
+        return group_of(iteration, self.num_hidden_layers, self.num_hidden_groups)
 
     def to_dict(self) -> dict[str, Any]:
         """All fields, with ``model_type``, ready for a ``config.json``.
@@ -176,6 +171,15 @@ class AlbertConfig:
         if (preset := PRESETS.get(str(name).removeprefix("albert/"))) is None:
             raise _bad("preset", name, f"one of {', '.join(PRESETS)}")
         return preset
+
+
+def group_of(iteration: int, num_hidden_layers: int, num_hidden_groups: int) -> int:
+    """Which group of weights iteration 0..num_hidden_layers-1 uses.
+
+    The division is in float64 and truncated, exactly as transformers does it: where ``num_hidden_groups`` does not
+    divide ``num_hidden_layers``, exact integer arithmetic would now and then choose another group.
+    """
+    return int(iteration / (num_hidden_layers / num_hidden_groups))
 
 
 def read_values(path: str | os.PathLike[str]) -> Any:

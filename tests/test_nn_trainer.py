@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import torch
 import transformers
 from nn_models import BASE, NAME, batch, pair
 from pipeline_models import VOCABULARY
+from processes import WORLD, on_ranks
 from torch.distributed.fsdp import fully_shard
 
 from albert_fast.nn import AlbertForSequenceClassification, why_not
@@ -116,10 +116,8 @@ def test_their_pipelines(tmp_path: Path) -> None:
         assert one["score"] == pytest.approx(other["score"], abs=1e-5)
 
 
-def sharded(rank: int, port: int, folder: str) -> None:
-    torch.set_num_threads(1)
-    torch.distributed.init_process_group("gloo", f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
-    mesh = torch.distributed.device_mesh.init_device_mesh("cpu", (2,))
+def sharded(rank: int, folder: Path) -> None:
+    mesh = torch.distributed.device_mesh.init_device_mesh("cpu", (WORLD,))
     found = []
     for model in pair(NAME):
         fully_shard(model, mesh=mesh)
@@ -127,17 +125,13 @@ def sharded(rank: int, port: int, folder: str) -> None:
         output.loss.backward()
         gradients = {name: p.grad.full_tensor() for name, p in model.named_parameters() if p.grad is not None}
         found.append((output.logits.detach(), gradients))
-    torch.save(found, Path(folder) / f"{rank}.pt")
-    torch.distributed.destroy_process_group()
+    torch.save(found, folder / f"{rank}.pt")
 
 
 @pytest.mark.skipif(not torch.distributed.is_gloo_available(), reason="this torch has no gloo")
 def test_sharded_parameters(tmp_path: Path) -> None:
     """FSDP2 over two processes: whichever code runs, results and gradients are those over transformers' class."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    torch.multiprocessing.spawn(sharded, (port, str(tmp_path)), nprocs=2)
+    on_ranks(sharded, tmp_path)
     (logits, gradients), (our_logits, our_gradients) = torch.load(tmp_path / "0.pt")
     torch.testing.assert_close(our_logits, logits, atol=1e-5, rtol=1e-4)
     assert our_gradients.keys() == gradients.keys()

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import socket
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from processes import WORLD, on_ranks
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from albert_fast.config import AlbertConfig as Shape
 from albert_fast.nn import AlbertConfig, AlbertForSequenceClassification
 
-WORLD = 2
 MODES: list[dict[str, Any]] = [
     {"find_unused_parameters": True},
     {"static_graph": True},
@@ -42,9 +41,7 @@ def gradients(module: nn.Module, ids: torch.Tensor, labels: torch.Tensor) -> dic
     return {name.removeprefix("module."): p.grad for name, p in module.named_parameters() if p.grad is not None}
 
 
-def work(rank: int, port: int, folder: str) -> None:
-    torch.set_num_threads(1)
-    torch.distributed.init_process_group("gloo", f"tcp://127.0.0.1:{port}", rank=rank, world_size=WORLD)
+def work(rank: int, folder: Path) -> None:
     buckets = []
 
     def reduce(bucket: Any) -> Any:
@@ -58,16 +55,12 @@ def work(rank: int, port: int, folder: str) -> None:
     made = [gradients(module, ids[rank::WORLD], labels[rank::WORLD])]
     for options in MODES:
         made.append(gradients(DistributedDataParallel(model(), **options), ids[rank::WORLD], labels[rank::WORLD]))
-    torch.save((made, buckets), Path(folder) / f"{rank}.pt")
-    torch.distributed.destroy_process_group()
+    torch.save((made, buckets), folder / f"{rank}.pt")
 
 
 @pytest.mark.skipif(not torch.distributed.is_gloo_available(), reason="this torch has no gloo")
 def test_two_processes_have_the_gradients_of_one(tmp_path: Path) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    torch.multiprocessing.spawn(work, (port, str(tmp_path)), nprocs=WORLD)
+    on_ranks(work, tmp_path)
     expected = gradients(model(), *batch())
     first, buckets = torch.load(tmp_path / "0.pt")
     second, _ = torch.load(tmp_path / "1.pt")

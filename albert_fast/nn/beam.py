@@ -146,8 +146,7 @@ class AlbertForBeamQuestionAnswering(AlbertPreTrainedModel):
             found = self._beam(hidden, cls, masked)
         recorded: dict[str, Any] = {"hidden_states": encoded.hidden_states, "attentions": encoded.attentions}
         output = BeamQuestionAnsweringOutput(**{**found, **recorded})
-        wanted = getattr(self.config, "return_dict", True) if return_dict is None else return_dict
-        return output if wanted else output.to_tuple()
+        return output if self._gives_dict(return_dict) else output.to_tuple()
 
     def _count(self, name: str) -> int:
         """A setting, which ``config.json`` then has."""

@@ -53,6 +53,10 @@ class AlbertPreTrainedModel(transformers.AlbertPreTrainedModel):
         adopt(model)  # packs: the loader has exchanged the parameters
         return found
 
+    def _gives_dict(self, return_dict: bool | None) -> bool:
+        """Whether a call with this argument gives an output by name, not a tuple."""
+        return bool(getattr(self.config, "return_dict", True) if return_dict is None else return_dict)
+
     @property
     def training_policy(self) -> TrainingPolicy:
         """What is kept for the backward pass: time against memory. Assign another one to change it, or its ``keep``."""

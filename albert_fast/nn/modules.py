@@ -17,6 +17,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.modeling_outputs import BaseModelOutput
 from transformers.models.albert import modeling_albert
 
+from albert_fast.config import group_of
 from albert_fast.errors import InvalidInputError
 from albert_fast.nn import versions
 from albert_fast.nn.interception import TellsOnce, embeddings_complaint, module_complaint, plan
@@ -71,10 +72,10 @@ class AlbertTransformer(TellsOnce, modeling_albert.AlbertTransformer):
         if computes_padding:
             return "the loss depends on hidden states of padding; config.span_loss_excludes_padding leaves them out"
         groups = self.albert_layer_groups
-        for name, module in [(f"albert_layer_groups.{i}", group) for i, group in enumerate(groups)]:
-            if type(module) is not modeling_albert.AlbertLayerGroup:
-                return f"{name} is a {type(module).__name__}"
-            if found := module_complaint(module, name):
+        for i, group in enumerate(groups):
+            if type(group) is not modeling_albert.AlbertLayerGroup:
+                return f"albert_layer_groups.{i} is a {type(group).__name__}"
+            if found := module_complaint(group, f"albert_layer_groups.{i}"):
                 return found
         layers = self.layers()
         for layer in layers:
@@ -86,8 +87,7 @@ class AlbertTransformer(TellsOnce, modeling_albert.AlbertTransformer):
         for group in groups:
             first.append(first[-1] + len(group.albert_layers))
         iterations, count = self.config.num_hidden_layers, self.config.num_hidden_groups
-        # In float64 and truncated, as transformers has it.
-        chosen = [int(i / (iterations / count)) for i in range(iterations)]
+        chosen = [group_of(i, iterations, count) for i in range(iterations)]
         return plan(layers, tuple(index for group in chosen for index in range(first[group], first[group + 1])))
 
 

@@ -37,8 +37,7 @@ class _WithMLMHead(AlbertPreTrainedModel):
         if torch.compiler.is_compiling() or not isinstance(self.predictions, modeling_albert.AlbertMLMHead):
             return None
         given = dict(zip(self._names, args, strict=False)) | kwargs
-        wanted = given.pop("return_dict", None)
-        as_dict = getattr(self.config, "return_dict", True) if wanted is None else wanted
+        as_dict = self._gives_dict(given.pop("return_dict", None))
         if not as_dict or any(given.get(name) is None for name in labels) or _head_complaint(self.predictions):
             return None
         return given

@@ -58,8 +58,7 @@ class AlbertForQuestionAnswering(AlbertPreTrainedModel, transformers.AlbertForQu
             hidden_states=encoded.hidden_states,
             attentions=encoded.attentions,
         )
-        wanted = getattr(self.config, "return_dict", True) if as_dict is None else as_dict
-        return output if wanted else output.to_tuple()
+        return output if self._gives_dict(as_dict) else output.to_tuple()
 
 
 def span_loss(start_logits: Tensor, end_logits: Tensor, starts: Tensor, ends: Tensor) -> Tensor:
